@@ -1,0 +1,83 @@
+# alore: a C compiler and make are all that is needed.
+#
+#   make demo    teach a frozen ViT a new task, merge, compare     (DATA=fashion|digits)
+#   make test    every test, with the sanitizers; last line "N passed, N failed"
+#   make         the command line, build/alore
+#   make check   style, order of sections, every prefix of the header compiles
+
+CC      ?= cc
+CXX     ?= c++
+OPT     ?= -O3
+STD      = -std=c99
+WARN     = -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion \
+           -Wstrict-prototypes -Wvla -Wundef -Werror
+CFLAGS  ?= $(OPT) $(WARN)
+LDLIBS   = -lm -lpthread
+ZLIB    := $(shell printf '\#include <zlib.h>\nint main(void){return !zlibVersion();}' | \
+             $(CC) -x c - -lz -o /dev/null 2>/dev/null && echo yes)
+ifeq ($(ZLIB),yes)
+TOOLFLAGS = -DALORE_ZLIB
+TOOLLIBS  = -lz
+endif
+SAN      = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+           -fno-sanitize-recover=all
+EXAMPLES = hello finetune merge_and_run custom_method no_malloc
+DATA    ?= fashion
+PREFIX  ?= /usr/local
+
+all: build/alore
+
+build:
+	@mkdir -p build
+
+build/alore: tools/alore.c tools/images.h tools/data.h alore.h | build
+	$(CC) $(STD) $(CFLAGS) $(TOOLFLAGS) $< -o $@ $(LDLIBS) $(TOOLLIBS)
+
+build/alore_san: tools/alore.c tools/images.h tools/data.h alore.h | build
+	$(CC) $(STD) $(SAN) $(WARN) $(TOOLFLAGS) $< -o $@ $(LDLIBS) $(TOOLLIBS)
+
+build/demo: examples/demo.c tools/images.h alore.h | build
+	$(CC) $(STD) $(CFLAGS) $< -o $@ $(LDLIBS)
+
+build/%: examples/%.c alore.h | build
+	$(CC) $(STD) $(CFLAGS) $< -o $@ $(LDLIBS)
+
+demo: build/demo
+	@build/demo examples/data $(DATA)
+
+examples: $(addprefix build/,$(EXAMPLES) demo)
+
+# The runner itself, with the sanitizers, and once more plain for valgrind.
+build/test: tests/test.c tools/images.h alore.h | build
+	$(CC) $(STD) $(SAN) $(WARN) $< -o $@ $(LDLIBS)
+
+build/test_plain: tests/test.c tools/images.h alore.h | build
+	$(CC) $(STD) -O2 -g $< -o $@ $(LDLIBS)
+
+test: build/test build/test_plain build/alore build/alore_san examples
+	@CC="$(CC)" CXX="$(CXX)" build/test $(TESTFLAGS)
+
+check: build/slice
+	build/slice alore.h "$(CC)"
+
+build/slice: tools/slice.c | build
+	$(CC) $(STD) $(CFLAGS) $< -o $@
+
+build/bench: bench/bench.c alore.h | build
+	$(CC) $(STD) $(CFLAGS) $< -o $@ $(LDLIBS)
+
+bench: build/bench
+	build/bench
+
+format:
+	clang-format -i alore.h tools/*.c tools/*.h examples/*.c tests/*.c bench/*.c
+
+install: build/alore
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
+	install -m 755 build/alore $(DESTDIR)$(PREFIX)/bin/alore
+	install -m 644 alore.h $(DESTDIR)$(PREFIX)/include/alore.h
+
+clean:
+	rm -rf build
+
+.PHONY: all demo examples test check bench format install clean

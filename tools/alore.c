@@ -1,0 +1,2058 @@
+/* alore.c - the command line, the header's first user.
+ *
+ *   cc -std=c99 -O3 tools/alore.c -o build/alore -lm -lpthread
+ *   build/alore help
+ *
+ * Two tables, of commands and of options, drive parsing and help. A command returns
+ * its exit status: 0 done, 1 the input, a file or a check is bad, 2 wrong usage; the
+ * one line that says why is kept by fail() and printed last. Whatever a command takes
+ * is freed in main: the library's objects by the context, blocks by the list in `app`.
+ * Results go to stdout, as lines or with --json as one object; all else to stderr. */
+#define _POSIX_C_SOURCE 200809L
+#define ALORE_IMPLEMENTATION
+#include "../alore.h"
+#include "data.h"
+#include <float.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- The settings of one call ----------------------------------------------- */
+
+typedef struct settings {
+    const char *weights, *backbone, *attach, *adapter, *data, *val, *transform, *out;
+    const char *init_adapter, *checkpoint, *resume, *log;
+    int64_t threads, classes, batch, steps, accumulate, every;
+    uint64_t seed, memory;
+    double epochs, lr, lr_min, decay, eps, momentum, clip, smoothing, drop_path, tolerance;
+    double betas[2];
+    double warmup[2];       /* steps, or with [1] passes                            */
+    int isa, precision, head_init, recompute, optimizer, decay_what, schedule, shuffle;
+    int keep, dtype, as;    /* indices into the words of their options              */
+    bool json, quiet, help, any_base, train, records, features, drop_last;
+} settings;
+
+typedef struct block { /* memory that lives as long as the call                     */
+    struct block *next;
+    void *data;
+} block;
+
+typedef struct app {
+    settings set;
+    uint64_t given; /* bit i: option i of the table stands on the command line      */
+    const struct command *command;
+    const char *operand; /* the argument that is no option, or NULL                 */
+    alore_ctx ctx;
+    block *blocks;
+    double shown; /* when progress was last shown                                   */
+    bool line;    /* a line of progress stands on the terminal                      */
+    char message[1600];
+} app;
+
+typedef struct command {
+    const char *name;
+    unsigned bit;
+    const char *usage, *help;
+    const char *required; /* options, separated by blanks                           */
+    int (*run)(app *a);   /* NULL: of a later version                               */
+} command;
+
+enum {
+    C_INFO = 1, C_SITES = 2, C_PLAN = 4, C_TRAIN = 8, C_EVAL = 16, C_PREDICT = 32,
+    C_MERGE = 64, C_EXPORT = 128, C_COUNT = 256, C_HELP = 512,
+    C_ADAPTER = C_EVAL | C_PREDICT | C_MERGE | C_EXPORT,
+    C_DATA = C_TRAIN | C_EVAL | C_PREDICT,
+    C_NET = C_SITES | C_PLAN | C_TRAIN | C_ADAPTER | C_COUNT,
+    C_ALL = C_NET | C_INFO | C_HELP
+};
+
+/* ---- Saying what is wrong --------------------------------------------------- */
+
+/* Control characters would break the line or move the cursor: print them as ?. */
+static void clean(char *s)
+{
+    for (; *s; ++s)
+        if ((unsigned char)*s < 32 || *s == 127) *s = '?';
+}
+
+/* Keep "what: why" as the call's last word; returns `code`. */
+IMG_FORMAT(4) static int fail(app *a, int code, const char *what, const char *format, ...)
+{
+    va_list args;
+    int n = snprintf(a->message, sizeof a->message, "%.300s: ", what);
+    va_start(args, format);
+    vsnprintf(a->message + n, sizeof a->message - (size_t)n, format, args);
+    va_end(args);
+    clean(a->message);
+    return code;
+}
+
+/* The library's last error, with the site where it names one. */
+static int fail_library(app *a, int code, const char *what)
+{
+    const alore_error *e = alore_last_error(&a->ctx);
+    bool site = e->site[0] && !strstr(e->text, e->site);
+    const char *text = e->text[0] ? e->text : alore_status_text(e->status);
+    return fail(a, code, what, "%s%s%s", site ? e->site : "", site ? ": " : "", text);
+}
+
+static void end_line(app *a)
+{
+    if (a->line) fputs("\r\033[K", stderr);
+    a->line = false;
+}
+
+/* A remark on stderr; -q silences it. */
+IMG_FORMAT(2) static void remark(app *a, const char *format, ...)
+{
+    char text[800];
+    va_list args;
+    if (a->set.quiet) return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    clean(text);
+    end_line(a);
+    fprintf(stderr, "alore: remark: %s\n", text);
+}
+
+static void library_remark(void *user, int level, const char *text)
+{
+    (void)level;
+    remark((app *)user, "%s", text);
+}
+
+/* ---- Memory, time, progress, files ------------------------------------------ */
+
+/* Let `data` be freed at the end of the call; false without memory. */
+static bool own(app *a, void *data)
+{
+    block *b = data ? (block *)malloc(sizeof *b) : NULL;
+    if (!b) {
+        free(data);
+        fail(a, 1, "memory", "malloc refused");
+        return false;
+    }
+    b->data = data;
+    b->next = a->blocks;
+    a->blocks = b;
+    return true;
+}
+
+/* Zeroed memory until the end of the call, or NULL with the message set. */
+static void *take(app *a, size_t count, size_t each)
+{
+    void *data = calloc(count ? count : 1, each);
+    return own(a, data) ? data : NULL;
+}
+
+/* Formatted text until the end of the call; "" without memory. */
+IMG_FORMAT(2) static char *text_of(app *a, const char *format, ...)
+{
+    static char nothing[1];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = n < 0 ? NULL : (char *)take(a, (size_t)n + 1, 1);
+    if (!text) return nothing;
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return text;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* `done` of `total` items since `start`: a bar on a terminal, else now and then a line. */
+static void progress(app *a, const char *what, double done, double total, double start,
+                     const char *note)
+{
+    char bar[25];
+    bool tty = isatty(2) != 0;
+    double t = now(), spent = t - start, left = done > 0 ? spent * (total - done) / done : 0;
+    if (a->set.quiet || t - a->shown < (tty ? 0.1 : 5)) return;
+    a->shown = t;
+    for (int i = 0; i < 24; ++i) bar[i] = total > 0 && i < 24 * done / total ? '#' : '.';
+    bar[24] = 0;
+    fprintf(stderr, "%s%s %s%s%s%.0f/%.0f%s  %.4g images/s  ETA %d:%02d%s",
+            tty ? "\r\033[K" : "", what, tty ? "[" : "", tty ? bar : "", tty ? "] " : "",
+            done, total, note, done / (spent > 0 ? spent : 1), (int)(left / 60),
+            (int)left % 60, tty ? "" : "\n");
+    a->line = tty;
+}
+
+typedef struct bytes { /* a writer's memory                                         */
+    unsigned char *data;
+    size_t count, room;
+} bytes;
+
+static bool bytes_write(void *user, const void *data, size_t count)
+{
+    bytes *b = (bytes *)user;
+    if (count > SIZE_MAX / 4 - b->count) return false;
+    if (b->count + count > b->room) {
+        size_t room = 2 * (b->count + count);
+        unsigned char *wider = (unsigned char *)realloc(b->data, room);
+        if (!wider) return false;
+        b->data = wider;
+        b->room = room;
+    }
+    if (count) memcpy(b->data + b->count, data, count);
+    b->count += count;
+    return true;
+}
+
+/* Write a file beside its place and rename it there. */
+static int save(app *a, const char *path, const bytes *b)
+{
+    char *part = text_of(a, "%s.part%ld", path, (long)getpid());
+    FILE *f = fopen(part, "wb");
+    if (!f) return fail(a, 1, path, "cannot be written: %s", strerror(errno));
+    bool good = !b->count || fwrite(b->data, 1, b->count, f) == b->count;
+    if (fclose(f)) good = false;
+    if (good && !rename(part, path)) return 0;
+    fail(a, 1, path, "cannot be written: %s", strerror(errno));
+    remove(part);
+    return 1;
+}
+
+/* ---- Results: lines, or one JSON object ------------------------------------- */
+
+typedef struct report {
+    FILE *to;
+    bool json, comma;
+} report;
+
+/* A JSON string; without quotes it is text that is safe to print. */
+static void put_text(FILE *to, const char *s, size_t count, bool quotes)
+{
+    if (quotes) putc('"', to);
+    for (size_t i = 0; i < count; ++i) {
+        unsigned char c = (unsigned char)s[i];
+        if (c < 32 || c == 127)
+            fprintf(to, "\\u%04x", c);
+        else {
+            if (quotes && (c == '"' || c == '\\')) putc('\\', to);
+            putc(c, to);
+        }
+    }
+    if (quotes) putc('"', to);
+}
+
+/* The shortest digits that read back as the same double, or float where it is one. */
+static const char *number(double x, char out[40])
+{
+    bool single = (double)(float)x == x;
+    if (!isfinite(x)) return "null";
+    for (int digits = 1; digits <= 17; ++digits) {
+        snprintf(out, 40, "%.*g", digits, x);
+        double back = strtod(out, NULL);
+        if (single ? (double)(float)back == x : !(back < x || back > x)) break;
+    }
+    return out;
+}
+
+static void put_key(report *r, const char *key)
+{
+    if (!r->json) {
+        fprintf(r->to, "%-16s  ", key ? key : "");
+        return;
+    }
+    if (r->comma) putc(',', r->to);
+    r->comma = true;
+    if (!key) return;
+    put_text(r->to, key, strlen(key), true);
+    putc(':', r->to);
+}
+
+static void put_open(report *r, const char *key, char bracket)
+{
+    if (!r->json) return;
+    if (key || r->comma) put_key(r, key);
+    putc(bracket, r->to);
+    r->comma = false;
+}
+
+static void put_close(report *r, char bracket)
+{
+    if (!r->json) return;
+    putc(bracket, r->to);
+    r->comma = true;
+}
+
+/* The whole result, from begin to end. */
+static report put_begin(const app *a)
+{
+    report r = {stdout, a->set.json, false};
+    put_open(&r, NULL, '{');
+    return r;
+}
+
+static void put_end(report *r)
+{
+    put_close(r, '}');
+    if (r->json) putc('\n', r->to);
+}
+
+static void put_string(report *r, const char *key, const char *s)
+{
+    put_key(r, key);
+    if (s)
+        put_text(r->to, s, strlen(s), r->json);
+    else
+        fputs(r->json ? "null" : "-", r->to);
+    if (!r->json) putc('\n', r->to);
+}
+
+static void put_real(report *r, const char *key, double x)
+{
+    char text[40];
+    put_key(r, key);
+    fprintf(r->to, "%s%s", number(x, text), r->json ? "" : "\n");
+}
+
+static void put_whole(report *r, const char *key, uint64_t v)
+{
+    put_key(r, key);
+    fprintf(r->to, "%llu%s", (unsigned long long)v, r->json ? "" : "\n");
+}
+
+/* A fraction of one; as text in percent. */
+static void put_share(report *r, const char *key, double x)
+{
+    if (r->json)
+        put_real(r, key, x);
+    else
+        fprintf(r->to, "%-16s  %.2f %%\n", key, 100 * x);
+}
+
+/* ---- Options ---------------------------------------------------------------- */
+
+typedef enum kind { FLAG, TEXT, WORD, WHOLE, SEED, REAL, BYTES, PAIR, WARMUP } kind;
+
+typedef struct option {
+    const char *name, *arg; /* words are joined by '|'                              */
+    kind kind;
+    size_t field;
+    double least, most;
+    const char *start; /* the default, as one would give it, or NULL               */
+    unsigned commands;
+    const char *help;
+} option;
+
+#define AT(field) offsetof(settings, field)
+/* clang-format off */
+static const option options[] = {
+    {"--weights", "FILE", TEXT, AT(weights), 0, 0, NULL, C_NET,
+     "safetensors checkpoint in timm's names"},
+    {"--backbone", "SPEC", TEXT, AT(backbone), 0, 0, NULL, C_NET,
+     "a timm name or vit:key=value,...; else from the metadata, else from the shapes"},
+    {"--classes", "N", WHOLE, AT(classes), 1, 1 << 24, NULL, C_NET,
+     "outputs of the head; else as the data, the backbone or the head say"},
+    {"--head-init", "zero|normal|keep", WORD, AT(head_init), 0, 0, "zero", C_NET,
+     "makes the head new, or forbids that"},
+    {"--attach", "RULES", TEXT, AT(attach), 0, 0, NULL, C_SITES | C_PLAN | C_TRAIN | C_COUNT,
+     "what learns where: \"alore:rank=4@qkv|fc1;unfreeze@head\""},
+    {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER,
+     "brings its rules, its head and the fingerprint of its base"},
+    {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_TRAIN,
+     "take the adapter though it was made for another base"},
+    {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA,
+     "FILE.safetensors, DIR, list:FILE[,root=DIR], idx:IMAGES,LABELS, cifar10:DIR, "
+     "cifar100:DIR, and [a:b] behind any of them"},
+    {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_TRAIN, "evaluate after every pass"},
+    {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA,
+     "resize=HxW[:bilinear|bicubic], short=N[:..], crop=N|HxW, mean=M, std=S, joined by "
+     "commas; else the checkpoint's, else the family's"},
+    {"--out", "PATH", TEXT, AT(out), 0, 0, NULL, C_TRAIN | C_PREDICT | C_MERGE | C_EXPORT,
+     "the result"},
+    {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA, "samples at a time"},
+    {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_TRAIN,
+     "start from these parameters, the frozen ones, too"},
+    {"--epochs", "E", REAL, AT(epochs), 0, 1e6, "10", C_TRAIN, "passes over the data"},
+    {"--steps", "S", WHOLE, AT(steps), 0, 1e9, NULL, C_TRAIN, "steps, in place of --epochs"},
+    {"--accumulate", "N", WHOLE, AT(accumulate), 1, 1 << 20, "1", C_TRAIN, "batches to a step"},
+    {"--optimizer", "adamw|sgd", WORD, AT(optimizer), 0, 0, "adamw", C_TRAIN | C_PLAN, ""},
+    {"--lr", "X", REAL, AT(lr), 0, 1e6, "1e-3", C_TRAIN, "learning rate"},
+    {"--weight-decay", "X", REAL, AT(decay), 0, 1e6, "0", C_TRAIN,
+     "AdamW: decoupled; SGD: added to the gradient"},
+    {"--decay", "all|matrices", WORD, AT(decay_what), 0, 0, "all", C_TRAIN, "what decays"},
+    {"--betas", "A,B", PAIR, AT(betas), 0, 0.9999999, "0.9,0.999", C_TRAIN, "of AdamW"},
+    {"--eps", "X", REAL, AT(eps), 0, 1, "1e-8", C_TRAIN, "of AdamW"},
+    {"--momentum", "X", REAL, AT(momentum), 0, 0.9999999, "0", C_TRAIN | C_PLAN, "of SGD"},
+    {"--schedule", "constant|cosine", WORD, AT(schedule), 0, 0, "cosine", C_TRAIN, ""},
+    {"--warmup", "STEPS|xE", WARMUP, AT(warmup), 0, 1e9, "0", C_TRAIN,
+     "steps, or E passes, of rising rate"},
+    {"--lr-min", "X", REAL, AT(lr_min), 0, 1e6, "0", C_TRAIN, "where the cosine ends"},
+    {"--clip", "NORM", REAL, AT(clip), 0, 1e30, "0", C_TRAIN, "longest gradient, 0: any"},
+    {"--smoothing", "X", REAL, AT(smoothing), 0, 0.9999999, "0", C_TRAIN, "of the labels"},
+    {"--drop-path", "X", REAL, AT(drop_path), 0, 0.9999999, "0", C_TRAIN, "of the last block"},
+    {"--shuffle", "on|off", WORD, AT(shuffle), 0, 0, "on", C_TRAIN, "order of each pass"},
+    {"--drop-last", NULL, FLAG, AT(drop_last), 0, 0, NULL, C_TRAIN,
+     "leave out what does not fill the last batch of a pass"},
+    {"--train", NULL, FLAG, AT(train), 0, 0, NULL, C_PLAN, "plan training"},
+    {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep", C_TRAIN | C_PLAN,
+     "keep activations, keep block inputs, or the least that fits --memory"},
+    {"--records", NULL, FLAG, AT(records), 0, 0, NULL, C_PLAN, "print every record"},
+    {"--checkpoint", "FILE", TEXT, AT(checkpoint), 0, 0, NULL, C_TRAIN,
+     "the state of training, written at the end and every --every steps"},
+    {"--every", "STEPS", WHOLE, AT(every), 1, 1e9, NULL, C_TRAIN, "needs --checkpoint"},
+    {"--resume", "FILE", TEXT, AT(resume), 0, 0, NULL, C_TRAIN, "go on from a checkpoint"},
+    {"--keep", "last|best", WORD, AT(keep), 0, 0, "last", C_TRAIN, "best by top-1 on --val"},
+    {"--log", "FILE", TEXT, AT(log), 0, 0, NULL, C_TRAIN, "one JSON object for each step"},
+    {"--features", NULL, FLAG, AT(features), 0, 0, NULL, C_PREDICT,
+     "write the head's input, too"},
+    {"--dtype", "f32|f16|bf16", WORD, AT(dtype), 0, 0, NULL, C_MERGE,
+     "type of the tensors that change; else as they are"},
+    {"--tolerance", "X", REAL, AT(tolerance), 0, 1, "1e-5", C_MERGE,
+     "largest relative difference of merged and unmerged network"},
+    {"--as", "peft|lora", WORD, AT(as), 0, 0, NULL, C_EXPORT, ""},
+    {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
+    {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
+    {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL, ""},
+    {"--seed", "N", SEED, AT(seed), 0, 0, "0", C_ALL, "of everything that is drawn"},
+    {"--memory", "BYTES[K|M|G]", BYTES, AT(memory), 0, 0, NULL, C_ALL,
+     "refuse or recompute to fit"},
+    {"--json", NULL, FLAG, AT(json), 0, 0, NULL, C_ALL, "results as one JSON object"},
+    {"-q", NULL, FLAG, AT(quiet), 0, 0, NULL, C_ALL, "no progress, no remarks"},
+    {"--help", NULL, FLAG, AT(help), 0, 0, NULL, C_ALL, "this"},
+};
+/* clang-format on */
+enum { OPTIONS = sizeof options / sizeof *options };
+
+static int find_option(const char *name, size_t n)
+{
+    for (int i = 0; i < OPTIONS; ++i)
+        if (strlen(options[i].name) == n && !memcmp(options[i].name, name, n)) return i;
+    return -1;
+}
+
+static bool is_given(const app *a, const char *name)
+{
+    return a->given >> find_option(name, strlen(name)) & 1;
+}
+
+/* A finite decimal number up to `end`, which a NUL or a comma follows. */
+static bool read_real(const char *s, const char **end, double *out)
+{
+    char *stop = NULL;
+    size_t digits = strspn(s, "+-.0123456789eE");
+    if (!digits || (s[digits] && s[digits] != ',')) return false;
+    *out = strtod(s, &stop);
+    *end = stop;
+    return stop == s + digits && isfinite(*out);
+}
+
+/* A whole number without sign, then whatever `end` shows. */
+static bool read_whole(const char *s, const char **end, uint64_t *out)
+{
+    uint64_t v = 0;
+    const char *first = s;
+    for (; *s >= '0' && *s <= '9'; ++s) {
+        unsigned digit = (unsigned)(*s - '0');
+        if (v > (UINT64_MAX - digit) / 10) return false;
+        v = 10 * v + digit;
+    }
+    *end = s;
+    *out = v;
+    return s > first;
+}
+
+/* "64", "64K", "2M", "1G". */
+static bool read_bytes(const char *s, uint64_t *out)
+{
+    const char *end = s, *units = "KMG", *unit;
+    if (!read_whole(s, &end, out) || !*out) return false;
+    for (unit = *end ? strchr(units, *end) : NULL; unit && unit >= units; --unit) {
+        if (*out > UINT64_MAX >> 10) return false;
+        *out <<= 10;
+    }
+    return !*end || (strchr(units, *end) && !end[1]);
+}
+
+static bool in_range(const option *o, double x)
+{
+    return x >= o->least && x <= o->most;
+}
+
+/* Index of `word` among words joined by '|', or -1. */
+static int find_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (int i = 0;; ++i) {
+        size_t m = strcspn(words, "|");
+        if (m == n && !memcmp(words, word, n)) return i;
+        if (!words[m]) return -1;
+        words += m + 1;
+    }
+}
+
+/* Read an option's value into its field; false where it is not allowed. */
+static bool set_field(settings *s, const option *o, const char *value)
+{
+    void *field = (char *)s + o->field;
+    const char *end = value;
+    uint64_t whole = 0;
+    double *real = (double *)field, x[2] = {0, 0};
+    switch (o->kind) {
+    case FLAG: *(bool *)field = true; return true;
+    case TEXT: *(const char **)field = value; return *value != 0;
+    case WORD: return (*(int *)field = find_word(o->arg, value)) >= 0;
+    case WHOLE:
+        if (!read_whole(value, &end, &whole) || *end || !in_range(o, (double)whole))
+            return false;
+        *(int64_t *)field = (int64_t)whole;
+        return true;
+    case SEED: return read_whole(value, &end, (uint64_t *)field) && !*end;
+    case BYTES: return read_bytes(value, (uint64_t *)field);
+    case REAL: return read_real(value, &end, real) && !*end && in_range(o, *real);
+    case PAIR:
+        if (!read_real(value, &end, &x[0]) || *end != ',' ||
+            !read_real(end + 1, &end, &x[1]) || *end)
+            return false;
+        real[0] = x[0];
+        real[1] = x[1];
+        return in_range(o, x[0]) && in_range(o, x[1]);
+    case WARMUP:
+        real[1] = *value == 'x';
+        if (real[1] > 0) return read_real(value + 1, &end, real) && !*end && in_range(o, *real);
+        real[0] = read_whole(value, &end, &whole) ? (double)whole : -1;
+        return !*end && in_range(o, *real);
+    }
+    return false;
+}
+
+/* What an option takes, for its error. */
+static int fail_value(app *a, const option *o, const char *value)
+{
+    static const char *const forms[] = {
+        "", "not a text", "none of", "not a whole number", "not a whole number below 2^64",
+        "not a number", "not a number of bytes with K, M or G behind it",
+        "not two numbers A,B", "not a number of steps, nor x and a number of passes"};
+    char low[40], high[40], range[100] = "";
+    if (o->kind == WORD)
+        snprintf(range, sizeof range, " %s", o->arg);
+    else if (o->most > 0)
+        snprintf(range, sizeof range, " from %s to %s", number(o->least, low),
+                 number(o->most, high));
+    return fail(a, 2, o->name, "'%.100s' is %s%s", value, forms[o->kind], range);
+}
+
+/* The option that argument `i` names, with its value; moves `i` over the value. */
+static int parse_option(app *a, int argc, char **argv, int *i)
+{
+    const char *arg = argv[*i];
+    size_t n = strcspn(arg, "=");
+    int at = find_option(arg, n);
+    if (at < 0 || !(options[at].commands & a->command->bit)) {
+        char known[1000] = "";
+        for (int k = 0; k < OPTIONS; ++k)
+            if (options[k].commands & a->command->bit)
+                snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s",
+                         *known ? ", " : "", options[k].name);
+        return fail(a, 2, arg, "no option of %s, which has %s", a->command->name, known);
+    }
+    const option *o = &options[at];
+    const char *value = arg[n] ? arg + n + 1 : NULL;
+    if (o->kind == FLAG && value) return fail(a, 2, o->name, "takes no value");
+    if (o->kind != FLAG && !value) {
+        if (*i + 1 >= argc) return fail(a, 2, o->name, "its value %s is missing", o->arg);
+        value = argv[++*i];
+    }
+    if (!set_field(&a->set, o, value ? value : "")) return fail_value(a, o, value);
+    a->given |= (uint64_t)1 << at;
+    return 0;
+}
+
+/* What one option alone cannot tell. */
+static int check_options(app *a)
+{
+    const settings *s = &a->set;
+    char list[200], *name;
+    snprintf(list, sizeof list, "%s", a->command->required);
+    for (name = strtok(list, " "); name; name = strtok(NULL, " "))
+        if (!is_given(a, name))
+            return fail(a, 2, name, "missing; alore %s %s", a->command->name,
+                        a->command->usage);
+    if (s->isa > 1)
+        return fail(a, 2, "--isa", "this build has no SIMD level: auto and scalar are allowed");
+    if (s->precision > 0) return fail(a, 2, "--precision", "this build has f32 only");
+    if (is_given(a, "--epochs") && is_given(a, "--steps"))
+        return fail(a, 2, "--steps", "either --epochs or --steps");
+    if (s->optimizer == 0 && s->momentum > 0)
+        return fail(a, 2, "--momentum", "is of --optimizer sgd");
+    if (is_given(a, "--every") && !s->checkpoint)
+        return fail(a, 2, "--every", "needs --checkpoint FILE");
+    if (s->keep == 1 && !s->val) return fail(a, 2, "--keep", "best is told by --val DATA");
+    if (s->recompute == 2 && !s->memory)
+        return fail(a, 2, "--recompute", "fit needs --memory BYTES");
+    return 0;
+}
+
+static int parse(app *a, int argc, char **argv)
+{
+    for (int i = 2; i < argc; ++i) {
+        bool operand = a->command->bit & (C_INFO | C_HELP) && !a->operand;
+        if (argv[i][0] == '-' && argv[i][1]) {
+            int rc = parse_option(a, argc, argv, &i);
+            if (rc) return rc;
+        } else if (operand)
+            a->operand = argv[i];
+        else
+            return fail(a, 2, argv[i], "stands alone; options begin with --");
+    }
+    if (a->set.help || a->command->bit == C_HELP) return 0;
+    if (a->command->bit == C_INFO && !a->operand)
+        return fail(a, 2, "info", "the file is missing; alore info FILE");
+    return check_options(a);
+}
+
+/* ---- The network ------------------------------------------------------------ */
+
+typedef struct network {
+    alore_weights *file, *adapter; /* as they are on disk, or NULL                  */
+    alore_weights *base, *start;   /* as the library gets them                      */
+    alore_vit_config config;
+    bool classes_said, new_head;
+    uint64_t fingerprint;
+    const char *labels; /* of the head, or NULL                                     */
+    const char *adapter_path;
+} network;
+
+static bool is_head(const char *name)
+{
+    return !strcmp(name, "head.weight") || !strcmp(name, "head.bias");
+}
+
+static const char *meta(const alore_weights *w, const char *key)
+{
+    return w ? alore_weights_meta(w, key) : NULL;
+}
+
+/* Rows of the head in a file, 0: none. */
+static int head_rows(const alore_weights *w)
+{
+    const alore_tensor *t = w ? alore_weights_find(w, "head.weight") : NULL;
+    return t && t->rank == 2 && t->dims[0] <= 1 << 24 ? (int)t->dims[0] : 0;
+}
+
+/* Compare the fingerprint of the checkpoint with what the adapter says. */
+static int check_base(app *a, network *n)
+{
+    const char *said = meta(n->adapter, "alore.base"), *end = said;
+    uint64_t v = 0;
+    if (!n->adapter || !n->file) return 0;
+    if (!said) {
+        remark(a, "%s does not say which base it was made for", n->adapter_path);
+        return 0;
+    }
+    for (; strlen(said) <= 16 && *end && strchr("0123456789abcdef", *end); ++end)
+        v = v << 4 | (uint64_t)(*end <= '9' ? *end - '0' : *end - 'a' + 10);
+    if (!*end && v == n->fingerprint) return 0;
+    if (a->set.any_base) {
+        remark(a, "%s was made for base %s, not %016llx", n->adapter_path, said,
+               (unsigned long long)n->fingerprint);
+        return 0;
+    }
+    return fail(a, 1, n->adapter_path,
+                "made for base %.40s, but %.200s is %016llx; --any-base takes it", said,
+                a->set.weights, (unsigned long long)n->fingerprint);
+}
+
+/* The architecture: the option, the metadata, the shapes. */
+static int find_config(app *a, network *n)
+{
+    const char *spec = a->set.backbone, *what = "--backbone";
+    if (!spec && (spec = meta(n->adapter, "alore.backbone"))) what = n->adapter_path;
+    if (!spec && (spec = meta(n->file, "alore.backbone"))) what = a->set.weights;
+    if (!spec) {
+        if (alore_vit_detect(&a->ctx, n->file, &n->config))
+            return fail_library(a, 1, a->set.weights);
+        remark(a, "%d heads are taken, dim/64: shapes do not tell; --backbone does",
+               n->config.heads);
+        return 0;
+    }
+    if (alore_vit_parse(&a->ctx, spec, &n->config, &n->classes_said)) {
+        char names[800] = "";
+        const char *name;
+        for (int i = 0; strncmp(spec, "vit:", 4) && (name = alore_vit_name(i)); ++i)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
+                     i ? ", " : "; names: ", name);
+        return fail(a, a->set.backbone ? 2 : 1, what, "%s%s", alore_last_error(&a->ctx)->text,
+                    names);
+    }
+    if (n->file) alore_vit_biases(n->file, &n->config);
+    return 0;
+}
+
+/* Load what the options name and find the architecture. */
+static int open_network(app *a, network *n, const char *adapter)
+{
+    const settings *s = &a->set;
+    memset(n, 0, sizeof *n);
+    n->adapter_path = adapter;
+    if (!s->weights && !s->backbone)
+        return fail(a, 2, "--weights", "missing: a checkpoint, or --backbone SPEC");
+    if (s->weights && alore_weights_load(&a->ctx, s->weights, &n->file))
+        return fail_library(a, 1, s->weights);
+    if (adapter && alore_weights_load(&a->ctx, adapter, &n->adapter))
+        return fail_library(a, 1, adapter);
+    if (n->file && (adapter || a->command->bit == C_TRAIN))
+        n->fingerprint = alore_weights_fingerprint(n->file);
+    int rc = check_base(a, n);
+    return rc ? rc : find_config(a, n);
+}
+
+/* Bytes of floats as the file has them, lowest first. */
+static void store_floats(unsigned char *to, const float *from, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        uint32_t bits;
+        memcpy(&bits, from + i, 4);
+        for (int b = 0; b < 4; ++b) to[4 * i + (size_t)b] = (unsigned char)(bits >> 8 * b);
+    }
+}
+
+/* Add a tensor of floats that the set owns; `*to` are its bytes. */
+static int add_floats(app *a, alore_weights *w, const char *name, uint64_t rows,
+                      uint64_t cols, unsigned char **to)
+{
+    uint64_t dims[2] = {rows, cols};
+    alore_tensor t = ALORE_ZERO;
+    t.name = name;
+    t.name_bytes = strlen(name);
+    t.dims = dims;
+    t.rank = cols ? 2 : 1;
+    t.bytes = (size_t)(rows * (cols ? cols : 1)) * 4;
+    t.dtype = ALORE_F32;
+    if (alore_weights_add(w, &t)) return fail_library(a, 1, name);
+    *to = (unsigned char *)alore_weights_data(w, name);
+    return 0;
+}
+
+/* A new head: weights zero or normal with deviation 0.02, biases zero. */
+static int add_head(app *a, const network *n, alore_weights *w)
+{
+    uint64_t rows = (uint64_t)n->config.classes, cols = (uint64_t)n->config.dim;
+    unsigned char *weight = NULL, *bias = NULL;
+    int rc = add_floats(a, w, "head.weight", rows, cols, &weight);
+    if (!rc) rc = add_floats(a, w, "head.bias", rows, 0, &bias);
+    for (uint64_t i = 0; !rc && a->set.head_init == 1 && i < rows * cols; ++i) {
+        float x = 0.02f * alore_random_normal(a->set.seed, 0x68656164, i);
+        store_floats(weight + 4 * i, &x, 1);
+    }
+    return rc;
+}
+
+/* A set that borrows the tensors of `from`: all, or those with the head's names, or
+ * all but these. Its metadata lack the fingerprint, which is compared here alone. */
+static int borrow(app *a, const alore_weights *from, bool rest, bool head,
+                  alore_weights **out)
+{
+    const char *key, *value;
+    if (!*out && alore_weights_create(&a->ctx, out)) return fail_library(a, 1, "memory");
+    for (int i = 0; i < alore_weights_count(from); ++i) {
+        const alore_tensor *t = alore_weights_at(from, i);
+        if (!(is_head(t->name) ? head : rest)) continue;
+        if (alore_weights_add(*out, t)) return fail_library(a, 1, t->name);
+    }
+    for (int i = 0; rest && i < alore_weights_meta_count(from); ++i) {
+        alore_weights_meta_at(from, i, &key, &value);
+        if (strcmp(key, "alore.base") && alore_weights_set_meta(*out, key, value))
+            return fail_library(a, 1, key);
+    }
+    return 0;
+}
+
+/* What the library gets: a base whose head has the shape of the network's, and the
+ * adapter without its fingerprint. */
+static int make_base(app *a, network *n)
+{
+    int has = head_rows(n->file), rows = head_rows(n->adapter), rc = 0;
+    if (!n->file) return 0;
+    n->base = n->file;
+    if (n->new_head || (rows && rows != has)) {
+        n->base = NULL;
+        rc = borrow(a, n->file, true, false, &n->base);
+        if (!rc) rc = n->new_head ? add_head(a, n, n->base)
+                                  : borrow(a, n->adapter, false, true, &n->base);
+    }
+    if (!rc && n->adapter) rc = borrow(a, n->adapter, true, !n->new_head, &n->start);
+    if (!rc && n->adapter && n->new_head) rc = add_head(a, n, n->start);
+    return rc;
+}
+
+/* Decide the number of classes and whether the head is new. `d` NULL: the data have no
+ * say in it. `may`: a new head makes sense here. */
+static int settle_head(app *a, network *n, const data_set *d, bool may)
+{
+    const settings *s = &a->set;
+    int has = head_rows(n->adapter) ? head_rows(n->adapter) : head_rows(n->file);
+    bool asked = is_given(a, "--head-init"), forbidden = asked && s->head_init == 2;
+    const char *own = meta(n->adapter, "alore.labels");
+    n->labels = own || head_rows(n->adapter) ? own : meta(n->file, "alore.labels");
+    bool renamed = d && d->names && n->labels && strcmp(d->names, n->labels);
+    int want = s->classes                            ? (int)s->classes
+               : d && d->classes                     ? d->classes
+               : n->classes_said || !n->file         ? n->config.classes
+                                                     : has;
+    n->config.classes = want;
+    n->config.no_head = want == 0;
+    if (!n->file) return 0;
+    n->new_head = want != has || (!forbidden && (asked || renamed));
+    if (!n->new_head) return make_base(a, n);
+    if (want != has && (!may || forbidden))
+        return fail(a, 1, s->weights, "its head has %d classes, not %d, and %s", has, want,
+                    forbidden ? "--head-init keep forbids a new one"
+                              : "only training makes a new one");
+    if (!may)
+        return fail(a, 1, s->weights,
+                    "its head is for '%.120s', the data for '%.120s', and only training "
+                    "makes a new one; --head-init keep takes it as it is",
+                    n->labels ? n->labels : "?", d && d->names ? d->names : "?");
+    remark(a, "the head is new: %d classes%s", want,
+           want != has ? text_of(a, ", the file has %d", has)
+           : renamed   ? ", their labels differ from the file's"
+                       : "");
+    n->labels = NULL;
+    return make_base(a, n);
+}
+
+/* ---- From the network to a run ---------------------------------------------- */
+
+typedef struct machine {
+    alore_model *model;
+    alore_plan *plan;
+    alore_run *run;
+} machine;
+
+/* Build the network with `rules`, or those of the adapter. */
+static int build_model(app *a, const network *n, const char *rules, bool train,
+                       alore_model **out)
+{
+    alore_vit_config c = n->config;
+    alore_model *m;
+    const char *what = rules ? "--attach" : n->adapter ? n->adapter_path : "network";
+    alore_status status = alore_model_create(&a->ctx, out);
+    if (status) return fail_library(a, 1, "memory");
+    m = *out;
+    if (rules)
+        status = alore_attach(m, rules);
+    else if (n->adapter)
+        status = alore_attach_from(m, n->adapter);
+    if (status) return fail_library(a, rules && status == ALORE_ERR_RULE ? 2 : 1, what);
+    if ((int64_t)c.height * c.width > 1 << 24)
+        return fail(a, 1, "network", "an image of %d x %d is too large", c.height, c.width);
+    c.drop_path = train ? (float)a->set.drop_path : 0;
+    alore_id image = alore_input(m, "image", ALORE_F32, c.height * c.width, 3);
+    alore_id y = alore_vit(m, image, &c);
+    if (!c.no_head) alore_output(m, "logits", y);
+    if (train) {
+        alore_id label = alore_input(m, "label", ALORE_I32, 1, 1);
+        alore_output(m, "loss", alore_loss_xent(m, y, label, (float)a->set.smoothing));
+    }
+    status = alore_model_finish(m);
+    return status ? fail_library(a, 1, what) : 0;
+}
+
+/* Plan it with as many lanes as there are threads, fewer where memory asks for it. */
+static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_plan **out)
+{
+    const settings *s = &a->set;
+    alore_plan_opts o = ALORE_ZERO;
+    bool fit = s->memory && (s->recompute == 2 || !is_given(a, "--recompute"));
+    o.batch = batch;
+    o.train = train;
+    o.limit = s->memory < SIZE_MAX ? (size_t)s->memory : SIZE_MAX;
+    o.recompute = !train             ? ALORE_KEEP
+                  : fit              ? ALORE_TO_FIT
+                  : s->recompute > 0 ? ALORE_BLOCKS
+                                     : ALORE_KEEP;
+    o.optimizer = s->optimizer == 0 ? ALORE_ADAMW
+                  : s->momentum > 0 ? ALORE_MOMENTUM
+                                    : ALORE_SGD;
+    for (o.lanes = s->threads < batch ? (int)s->threads : batch;; --o.lanes) {
+        alore_status status = alore_plan_create(m, &o, out);
+        size_t total = status ? 0 : alore_plan_memory(*out).total;
+        if (!status && (!s->memory || total <= s->memory)) return 0;
+        if (status && (status != ALORE_ERR_CAPACITY || o.lanes == 1))
+            return fail_library(a, 1, s->memory ? "--memory" : "plan");
+        if (!status && o.lanes == 1)
+            return fail(a, 1, "--memory", "%zu bytes are needed, %llu allowed", total,
+                        (unsigned long long)s->memory);
+        if (!status) alore_plan_destroy(*out);
+        *out = NULL;
+    }
+}
+
+/* Model, plan and run. Parameters start from the seed, or from the adapter. */
+static int make_machine(app *a, const network *n, const char *rules, bool train, int batch,
+                        machine *out)
+{
+    int rc = build_model(a, n, rules, train, &out->model);
+    if (!rc) rc = make_plan(a, out->model, batch, train, &out->plan);
+    if (rc) return rc;
+    if (alore_run_create(out->plan, n->base, &out->run) ||
+        alore_run_reset(out->run, a->set.seed))
+        return fail_library(a, 1, a->set.weights);
+    if (n->start && alore_run_load(out->run, n->start))
+        return fail_library(a, 1, n->adapter_path);
+    return 0;
+}
+
+/* ---- Data ------------------------------------------------------------------- */
+
+typedef struct source {
+    data_set data;
+    img_transform transform;
+    const char *text; /* of the transform, NULL: not known                          */
+    const char *what; /* the option that names the data                             */
+} source;
+
+/* What the family's publications do to a picture (timm's settings). */
+static const char *usual_transform(app *a, const alore_vit_config *c)
+{
+    bool clip = c->pre_norm, dino = c->layer_scale;
+    int side = clip || dino ? c->height : (int)floor(c->height / 0.9);
+    const char *stats =
+        clip   ? "mean=0.48145466-0.4578275-0.40821073,std=0.26862954-0.26130258-0.27577711"
+        : dino ? "mean=0.485-0.456-0.406,std=0.229-0.224-0.225"
+               : "mean=0.5,std=0.5";
+    if (c->height != c->width)
+        return text_of(a, "resize=%dx%d:bicubic,%s", c->height, c->width, stats);
+    return text_of(a, "short=%d:bicubic,crop=%d,%s", side, c->height, stats);
+}
+
+/* Open the data of option `what`. */
+static int open_source(app *a, const char *what, const char *text, source *s)
+{
+    char why[IMG_WHY];
+    s->what = what;
+    if (data_open(&s->data, &a->ctx, text, why)) return 0;
+    return fail(a, 1, what, "%s", why);
+}
+
+static int check_labels(app *a, const network *n, const source *s)
+{
+    char why[IMG_WHY];
+    if (n->config.no_head)
+        return fail(a, 1, a->set.weights, "it has no head; --classes makes one in training");
+    if (data_check_labels(&s->data, n->config.classes, why)) return 0;
+    return fail(a, 1, s->what, "%s", why);
+}
+
+/* The steps from picture to input. */
+static int find_transform(app *a, const network *n, source *s)
+{
+    char why[IMG_WHY];
+    const char *what = "--transform", *text = a->set.transform;
+    if (!text && (text = meta(n->adapter, "alore.transform"))) what = n->adapter_path;
+    if (!text && (text = meta(n->file, "alore.transform"))) what = a->set.weights;
+    if (!text && !s->data.floats) text = usual_transform(a, &n->config);
+    s->text = text;
+    if (img_parse(text ? text : "", &s->transform, why)) return 0;
+    return fail(a, a->set.transform ? 2 : 1, what, "%s", why);
+}
+
+/* Item `index` as sample `at` of the run's batch. */
+static int fill(app *a, const network *n, const machine *m, const source *s, int at,
+                int index)
+{
+    char why[IMG_WHY];
+    int h = n->config.height, w = n->config.width;
+    float *image = (float *)alore_run_input(m->run, "image");
+    size_t each = 3 * (size_t)h * (size_t)w;
+    if (data_item(&s->data, index, &s->transform, h, w, image + (size_t)at * each, why))
+        return 0;
+    return fail(a, 1, s->what, "%s", why);
+}
+
+/* Run items first, first + 1, ... forward, as many as the batch takes. */
+static int forward(app *a, const network *n, const machine *m, const source *s, int first,
+                   int *count)
+{
+    int left = s->data.count - first, rc = 0;
+    *count = left < (int)a->set.batch ? left : (int)a->set.batch;
+    for (int j = 0; j < *count && !rc; ++j) rc = fill(a, n, m, s, j, first + j);
+    if (rc) return rc;
+    return alore_forward(m->run, *count) ? fail_library(a, 1, "forward") : 0;
+}
+
+/* ---- Evaluation ------------------------------------------------------------- */
+
+typedef struct score {
+    double top1, top5, mean_class, loss;
+    int count, classes;
+    uint32_t *right, *seen; /* [classes]                                            */
+    uint32_t *confusion;    /* [classes, classes] by label and answer, or NULL      */
+} score;
+
+enum { SMALL = 20 };        /* most classes of a confusion matrix that is printed   */
+
+/* Add one sample's logits; false where one of them is not finite. */
+static bool add_score(score *s, const float *logits, int label)
+{
+    int above = 0, best = 0;
+    double sum = 0, most = -HUGE_VAL;
+    for (int c = 0; c < s->classes; ++c) {
+        if (!isfinite(logits[c])) return false;
+        if (logits[c] > logits[best]) best = c;
+        if ((double)logits[c] > most) most = (double)logits[c];
+        above += logits[c] > logits[label] || (c < label && logits[c] >= logits[label]);
+    }
+    for (int c = 0; c < s->classes; ++c) sum += exp((double)logits[c] - most);
+    s->loss += most + log(sum) - (double)logits[label];
+    s->top1 += above < 1;
+    s->top5 += above < 5;
+    s->right[label] += above < 1;
+    ++s->seen[label];
+    ++s->count;
+    if (s->confusion) ++s->confusion[label * s->classes + best];
+    return true;
+}
+
+static int evaluate(app *a, const network *n, const machine *m, const source *d, score *s)
+{
+    double start = now();
+    int present = 0, count = 0, rc;
+    size_t classes = (size_t)n->config.classes;
+    memset(s, 0, sizeof *s);
+    s->classes = n->config.classes;
+    s->right = (uint32_t *)take(a, 2 * classes, sizeof *s->right);
+    if (classes <= SMALL) s->confusion = (uint32_t *)take(a, classes * classes, 4);
+    if (!s->right || (classes <= SMALL && !s->confusion)) return 1;
+    s->seen = s->right + classes;
+    for (int first = 0; first < d->data.count; first += count) {
+        if ((rc = forward(a, n, m, d, first, &count))) return rc;
+        const float *logits = alore_run_output(m->run, "logits");
+        for (int j = 0; j < count; ++j)
+            if (!add_score(s, logits + (size_t)j * classes, data_label(&d->data, first + j)))
+                return fail(a, 1, "eval", "item %d: its logits are not finite",
+                            d->data.first + first + j);
+        progress(a, "eval", first + count, d->data.count, start, "");
+    }
+    for (size_t c = 0; c < classes; ++c) {
+        if (!s->seen[c]) continue;
+        s->mean_class += (double)s->right[c] / s->seen[c];
+        ++present;
+    }
+    s->mean_class /= present;
+    s->top1 /= s->count;
+    s->top5 /= s->count;
+    s->loss /= s->count;
+    end_line(a);
+    return 0;
+}
+
+static void put_score(report *r, const score *s, bool loss)
+{
+    put_share(r, "top1", s->top1);
+    put_share(r, "top5", s->top5);
+    put_share(r, "mean_class", s->mean_class);
+    if (loss) put_real(r, "loss", s->loss);
+    put_whole(r, "count", (uint64_t)s->count);
+}
+
+/* Name `i` of names joined by ',', into `out`; the number itself where there is none. */
+static const char *label_name(const char *names, int i, char out[16])
+{
+    snprintf(out, 16, "%d", i);
+    for (; names && i > 0; --i) names = strchr(names, ',') ? strchr(names, ',') + 1 : NULL;
+    if (names && *names) snprintf(out, 16, "%.*s", (int)strcspn(names, ","), names);
+    clean(out);
+    return out;
+}
+
+static void print_confusion(const score *s, const char *names)
+{
+    char text[16];
+    if (!s->confusion) return;
+    printf("\nlabel \\ answer  ");
+    for (int c = 0; c < s->classes; ++c) printf(" %5d", c);
+    printf("    right\n");
+    for (int y = 0; y < s->classes; ++y) {
+        printf("%2d %-12.12s ", y, label_name(names, y, text));
+        for (int c = 0; c < s->classes; ++c)
+            printf(" %5u", (unsigned)s->confusion[y * s->classes + c]);
+        if (s->seen[y]) printf("  %5.1f %%", 100.0 * s->right[y] / s->seen[y]);
+        printf("\n");
+    }
+}
+
+static int run_eval(app *a)
+{
+    report r;
+    network n;
+    machine m = {0};
+    score s;
+    source *d = (source *)take(a, 1, sizeof *d);
+    int rc = d ? open_network(a, &n, a->set.adapter) : 1;
+    if (!rc) rc = open_source(a, "--data", a->set.data, d);
+    if (!rc) rc = settle_head(a, &n, &d->data, false);
+    if (!rc) rc = check_labels(a, &n, d);
+    if (!rc) rc = find_transform(a, &n, d);
+    if (!rc) rc = make_machine(a, &n, NULL, false, (int)a->set.batch, &m);
+    if (!rc) rc = evaluate(a, &n, &m, d, &s);
+    if (!rc) {
+        r = put_begin(a);
+        put_score(&r, &s, true);
+        put_close(&r, '}');
+        if (!r.json) print_confusion(&s, d->data.names ? d->data.names : n.labels);
+    }
+    if (d) data_close(&d->data);
+    return rc;
+}
+
+/* ---- predict ---------------------------------------------------------------- */
+
+/* Forward all items into the tensors logits and, if asked for, features. */
+static int predict(app *a, const network *n, const machine *m, const source *d,
+                   alore_weights *out)
+{
+    double start = now();
+    size_t total = (size_t)d->data.count, classes = (size_t)n->config.classes;
+    size_t dim = (size_t)n->config.dim;
+    unsigned char *logits = NULL, *features = NULL;
+    int rc = 0, count = 0;
+    if (classes) rc = add_floats(a, out, "logits", total, classes, &logits);
+    if (!rc && a->set.features) rc = add_floats(a, out, "features", total, dim, &features);
+    for (int first = 0; !rc && first < d->data.count; first += count) {
+        if ((rc = forward(a, n, m, d, first, &count))) break;
+        size_t at = (size_t)first, rows = (size_t)count;
+        if (logits)
+            store_floats(logits + 4 * at * classes, alore_run_output(m->run, "logits"),
+                         rows * classes);
+        if (features)
+            store_floats(features + 4 * at * dim, alore_run_output(m->run, "features"),
+                         rows * dim);
+        progress(a, "predict", first + count, d->data.count, start, "");
+    }
+    end_line(a);
+    return rc;
+}
+
+static int run_predict(app *a)
+{
+    report r;
+    network n;
+    machine m = {0};
+    alore_weights *out = NULL;
+    source *d = (source *)take(a, 1, sizeof *d);
+    int rc = d ? open_network(a, &n, a->set.adapter) : 1;
+    if (!rc) rc = open_source(a, "--data", a->set.data, d);
+    if (!rc) rc = settle_head(a, &n, NULL, false);
+    if (!rc && n.config.no_head && !a->set.features)
+        rc = fail(a, 1, a->set.weights, "it has no head; --features gives what there is");
+    if (!rc) rc = find_transform(a, &n, d);
+    if (!rc) rc = make_machine(a, &n, NULL, false, (int)a->set.batch, &m);
+    if (!rc && alore_weights_create(&a->ctx, &out)) rc = fail_library(a, 1, "memory");
+    if (!rc) rc = predict(a, &n, &m, d, out);
+    if (!rc && n.labels && alore_weights_set_meta(out, "alore.labels", n.labels))
+        rc = fail_library(a, 1, "memory");
+    if (!rc && alore_weights_save(out, a->set.out)) rc = fail_library(a, 1, a->set.out);
+    if (!rc) {
+        r = put_begin(a);
+        put_whole(&r, "count", (uint64_t)d->data.count);
+        put_whole(&r, "classes", (uint64_t)n.config.classes);
+        put_string(&r, "out", a->set.out);
+        put_close(&r, '}');
+    }
+    if (d) data_close(&d->data);
+    return rc;
+}
+
+/* ---- train ------------------------------------------------------------------ */
+
+typedef struct trainer {
+    app *a;
+    network n;
+    source data, val;
+    machine m, v; /* of training and of --val                                       */
+    alore_schedule schedule;
+    alore_step_opts opts;
+    uint64_t batches; /* of the whole run                                           */
+    uint64_t step, steps, first_step;
+    const char *tag;  /* of checkpoints: what must not change                       */
+    bytes best;       /* the adapter file that was best so far                      */
+    double best_top1;
+    score score;      /* the last, or that of the best                              */
+    FILE *log;
+    double loss, start, spent;  /* spent: seconds outside of steps                  */
+    uint64_t items;             /* of this call                                     */
+} trainer;
+
+/* Batches, steps, warm-up. */
+static int plan_steps(trainer *t)
+{
+    const settings *s = &t->a->set;
+    double n = t->data.data.count, pass = n / (double)s->batch, batches;
+    if (s->drop_last && (pass = floor(pass)) < 1)
+        return fail(t->a, 1, "--drop-last", "a batch of %d is never full: there are %d items",
+                    (int)s->batch, t->data.data.count);
+    batches = is_given(t->a, "--steps") ? (double)s->steps * (double)s->accumulate
+                                        : ceil(s->epochs * pass - 1e-9);
+    t->batches = (uint64_t)batches;
+    t->steps = (uint64_t)ceil(batches / (double)s->accumulate);
+    if (t->steps > 1000000000)
+        return fail(t->a, 2, "--epochs", "%.0f steps are more than 10^9", (double)t->steps);
+    double warm = s->warmup[0];
+    if (s->warmup[1] > 0) warm = floor(warm * pass / (double)s->accumulate + 0.5);
+    t->schedule.kind = s->schedule == 0 ? ALORE_CONSTANT : ALORE_COSINE;
+    t->schedule.lr = (float)s->lr;
+    t->schedule.lr_min = (float)s->lr_min;
+    t->schedule.warmup = (int)(warm < 1e9 ? warm : 1e9);
+    t->schedule.total = (int)t->steps;
+    return 0;
+}
+
+/* The optimiser's settings; there a zero means the default, so it becomes tiny. */
+static void set_optimizer(trainer *t)
+{
+    const settings *s = &t->a->set;
+    t->opts.beta1 = s->betas[0] > 0 ? (float)s->betas[0] : 1e-30f;
+    t->opts.beta2 = s->betas[1] > 0 ? (float)s->betas[1] : 1e-30f;
+    t->opts.eps = s->eps > 0 ? (float)s->eps : 1e-30f;
+    t->opts.momentum = (float)s->momentum;
+    t->opts.decay = (float)s->decay;
+    t->opts.decay_matrices = s->decay_what == 1;
+    t->opts.clip = (float)s->clip;
+}
+
+/* The item that stands at place j of batch `batch` of the stream. */
+static int stream_item(const trainer *t, uint64_t batch, uint64_t j)
+{
+    const settings *s = &t->a->set;
+    uint64_t n = (uint64_t)t->data.data.count, size = (uint64_t)s->batch;
+    uint64_t per_pass = n / size, at = batch * size + j, pass = at / n;
+    at %= n;
+    if (s->drop_last) {
+        pass = batch / per_pass;
+        at = batch % per_pass * size + j;
+    }
+    if (s->shuffle == 1) return (int)at;
+    return (int)alore_shuffle(s->seed, (uint32_t)pass, (uint32_t)at, (uint32_t)n);
+}
+
+/* A new head that nothing trains would stay as it is. */
+static int check_head(trainer *t)
+{
+    for (int i = 0; i < alore_param_count(t->m.plan); ++i) {
+        alore_param_info p = alore_param_at(t->m.plan, i);
+        if (p.base && is_head(p.name)) return 0;
+    }
+    return t->n.new_head ? fail(t->a, 1, "--attach",
+                                "the head is new (%d classes): the rules must unfreeze it; "
+                                "add ;unfreeze@head",
+                                t->n.config.classes)
+                         : 0;
+}
+
+/* The adapter as it is now, with all that its file says. */
+static int make_adapter(trainer *t, alore_weights **out)
+{
+    char base[17], backbone[256];
+    const char *labels = t->data.data.names ? t->data.data.names : t->n.labels;
+    const char *keys[] = {"alore.backbone", "alore.base", "alore.labels", "alore.transform"};
+    const char *values[] = {backbone, base, labels, t->data.text};
+    snprintf(base, sizeof base, "%016llx", (unsigned long long)t->n.fingerprint);
+    alore_vit_text(&t->n.config, backbone, sizeof backbone);
+    if (alore_run_export(t->m.run, out)) return fail_library(t->a, 1, "adapter");
+    for (int i = 0; i < 4; ++i)
+        if (values[i] && alore_weights_set_meta(*out, keys[i], values[i]))
+            return fail_library(t->a, 1, keys[i]);
+    return 0;
+}
+
+/* A checkpoint: the library's bytes, the best adapter so far, the bits of its top-1, and
+ * the lengths of both, lowest byte first. */
+static int write_checkpoint(trainer *t)
+{
+    bytes b = {NULL, 0, 0};
+    alore_writer w = {bytes_write, NULL};
+    uint64_t tail[3];
+    unsigned char text[24];
+    w.user = &b;
+    if (alore_checkpoint_write(t->m.run, t->tag, &w)) {
+        free(b.data);
+        return fail_library(t->a, 1, t->a->set.checkpoint);
+    }
+    memcpy(tail, &t->best_top1, sizeof t->best_top1);
+    tail[1] = t->best.count;
+    tail[2] = b.count;
+    for (int i = 0; i < 24; ++i) text[i] = (unsigned char)(tail[i / 8] >> 8 * (i % 8));
+    bool good = bytes_write(&b, t->best.data, t->best.count) && bytes_write(&b, text, 24);
+    int rc = good ? save(t->a, t->a->set.checkpoint, &b)
+                  : fail(t->a, 1, "memory", "no room for a checkpoint of %zu bytes", b.count);
+    free(b.data);
+    return rc;
+}
+
+static int read_checkpoint(trainer *t)
+{
+    const char *path = t->a->set.resume;
+    char why[IMG_WHY];
+    unsigned char *file = NULL;
+    uint64_t tail[3] = {0, 0, 0};
+    size_t count = 0;
+    if (!img_file(path, &file, &count, why)) return fail(t->a, 1, path, "%s", why);
+    if (!own(t->a, file)) return 1;
+    for (size_t i = 24; count >= 24 && i-- > 0;)
+        tail[i / 8] = tail[i / 8] << 8 | file[count - 24 + i];
+    if (count < 24 || tail[1] > count - 24 || tail[2] != count - 24 - tail[1])
+        return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
+    if (alore_checkpoint_read(t->m.run, t->tag, file, (size_t)tail[2]))
+        return fail_library(t->a, 1, path);
+    memcpy(&t->best_top1, tail, sizeof t->best_top1);
+    if (!bytes_write(&t->best, file + tail[2], (size_t)tail[1]))
+        return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
+    t->step = t->m.run->step;
+    if (t->step <= t->steps) return 0;
+    return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for",
+                (unsigned long long)t->step, (unsigned long long)t->steps);
+}
+
+/* Open all that training reads; nothing is written yet. */
+static int open_training(trainer *t)
+{
+    app *a = t->a;
+    const settings *s = &a->set;
+    int rc = open_network(a, &t->n, s->init_adapter);
+    if (!rc && !t->n.file) rc = fail(a, 2, "--weights", "missing: training needs a base");
+    if (!rc) rc = open_source(a, "--data", s->data, &t->data);
+    if (!rc && s->val) rc = open_source(a, "--val", s->val, &t->val);
+    if (!rc) rc = settle_head(a, &t->n, &t->data.data, true);
+    if (!rc) rc = check_labels(a, &t->n, &t->data);
+    if (!rc && s->val) rc = check_labels(a, &t->n, &t->val);
+    if (!rc) rc = find_transform(a, &t->n, &t->data);
+    if (!rc && s->val) rc = find_transform(a, &t->n, &t->val);
+    if (rc) return rc;
+    const data_set *d = &t->data.data;
+    if (d->test >= 0 && d->first + d->count > d->test)
+        remark(a, "%s holds the test images, items %d and up, too", s->data, d->test);
+    if ((rc = plan_steps(t))) return rc;
+    set_optimizer(t);
+    rc = make_machine(a, &t->n, s->attach, true, (int)s->batch, &t->m);
+    if (!rc) rc = check_head(t);
+    if (!rc && s->val)
+        rc = make_machine(a, &t->n, s->attach, false, (int)s->batch, &t->v);
+    if (rc) return rc;
+    t->tag = text_of(a, "rules %s\nbase %016llx\nclasses %d\nitems %d\nbatch %d\n"
+                        "accumulate %d\nseed %llu\nshuffle %d\ndrop-last %d\noptimizer %d",
+                     alore_rules(t->m.model), (unsigned long long)t->n.fingerprint,
+                     t->n.config.classes, d->count, (int)s->batch, (int)s->accumulate,
+                     (unsigned long long)s->seed, s->shuffle, s->drop_last,
+                     s->optimizer == 0 ? 0 : s->momentum > 0 ? 1 : 2);
+    t->best_top1 = -1;
+    if (s->resume) rc = read_checkpoint(t);
+    t->first_step = t->step;
+    return rc;
+}
+
+/* One batch forward and backward; adds its losses to `sum`. */
+static int train_batch(trainer *t, uint64_t batch, double *sum)
+{
+    app *a = t->a;
+    int32_t *label = (int32_t *)alore_run_input(t->m.run, "label");
+    int rc, count = (int)a->set.batch;
+    for (int j = 0; j < count; ++j) {
+        int item = stream_item(t, batch, (uint64_t)j);
+        if ((rc = fill(a, &t->n, &t->m, &t->data, j, item))) return rc;
+        label[j] = data_label(&t->data.data, item);
+    }
+    if (alore_backward(t->m.run, count)) return fail_library(a, 1, "train");
+    const float *loss = alore_run_output(t->m.run, "loss");
+    for (int j = 0; j < count; ++j) {
+        if (!isfinite(loss[j]))
+            return fail(a, 1, "train", "step %llu: the loss of item %d is not finite; "
+                                       "nothing is written",
+                        (unsigned long long)t->step + 1,
+                        t->data.data.first + stream_item(t, batch, (uint64_t)j));
+        *sum += (double)loss[j];
+    }
+    return 0;
+}
+
+static void write_log(trainer *t, float lr, float norm, double rate)
+{
+    report r = {t->log, true, false};
+    put_open(&r, NULL, '{');
+    put_whole(&r, "step", t->step);
+    put_real(&r, "loss", (double)(float)t->loss);
+    put_real(&r, "lr", (double)lr);
+    put_real(&r, "grad_norm", (double)norm);
+    put_real(&r, "images_per_second", rate);
+    put_close(&r, '}');
+    putc('\n', t->log);
+    fflush(t->log);
+}
+
+static int train_step(trainer *t)
+{
+    app *a = t->a;
+    uint64_t per_step = (uint64_t)a->set.accumulate, first = t->step * per_step;
+    uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
+    double sum = 0, start = now();
+    float norm = 0, lr = alore_lr(&t->schedule, (int)t->step);
+    char note[80];
+    for (uint64_t b = first; b < last; ++b) {
+        int rc = train_batch(t, b, &sum);
+        if (rc) return rc;
+    }
+    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, "train");
+    uint64_t items = (last - first) * (uint64_t)a->set.batch;
+    t->items += items;
+    t->loss = sum / (double)items;
+    ++t->step;
+    double took = now() - start;
+    if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
+    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g",
+             (unsigned long long)t->step, t->loss, (double)lr);
+    progress(a, "train", (double)t->items,
+             (double)(t->batches - t->first_step * per_step) * (double)a->set.batch,
+             t->start + t->spent, note);
+    return 0;
+}
+
+/* Evaluate on --val with the parameters of now, and keep them if they are best. */
+static int validate(trainer *t)
+{
+    double start = now();
+    alore_weights *adapter = NULL;
+    alore_writer w = {bytes_write, NULL};
+    score s;
+    int rc = make_adapter(t, &adapter);
+    if (!rc && alore_run_load(t->v.run, adapter)) rc = fail_library(t->a, 1, "--val");
+    if (!rc) rc = evaluate(t->a, &t->n, &t->v, &t->val, &s);
+    bool best = !rc && s.top1 > t->best_top1;
+    if (!rc && (best || t->a->set.keep == 0)) t->score = s;
+    if (best) {
+        t->best_top1 = s.top1;
+        t->best.count = 0;
+        w.user = &t->best;
+        if (t->a->set.keep == 1 && alore_weights_write(adapter, &w))
+            rc = fail_library(t->a, 1, "--keep");
+    }
+    alore_weights_destroy(adapter);
+    t->spent += now() - start;
+    if (rc || t->a->set.quiet) return rc;
+    end_line(t->a);
+    fprintf(stderr, "step %llu  val top1 %.2f %%  top5 %.2f %%  loss %.4f\n",
+            (unsigned long long)t->step, 100 * s.top1, 100 * s.top5, s.loss);
+    return 0;
+}
+
+/* Whether a pass ended with the last step. */
+static bool pass_ended(const trainer *t)
+{
+    const settings *s = &t->a->set;
+    uint64_t n = (uint64_t)t->data.data.count, size = (uint64_t)s->batch;
+    uint64_t pass = s->drop_last ? n / size : n, unit = s->drop_last ? 1 : size;
+    uint64_t per_step = (uint64_t)s->accumulate * unit;
+    return t->step * per_step / pass != (t->step - 1) * per_step / pass;
+}
+
+static int train_loop(trainer *t)
+{
+    app *a = t->a;
+    const settings *s = &a->set;
+    int rc = 0;
+    if (s->log && !(t->log = fopen(s->log, s->resume ? "ab" : "wb")))
+        return fail(a, 1, s->log, "cannot be written: %s", strerror(errno));
+    t->start = now();
+    while (!rc && t->step < t->steps) {
+        rc = train_step(t);
+        bool end = t->step == t->steps;
+        if (!rc && s->val && (end || pass_ended(t))) rc = validate(t);
+        if (!rc && s->checkpoint && (end || (s->every && t->step % (uint64_t)s->every == 0)))
+            rc = write_checkpoint(t);
+    }
+    if (!rc && s->val && t->first_step == t->steps) rc = validate(t);
+    if (!rc && s->checkpoint && t->first_step == t->steps) rc = write_checkpoint(t);
+    t->spent = now() - t->start - t->spent;
+    end_line(a);
+    if (t->log && fclose(t->log) && !rc)
+        rc = fail(a, 1, s->log, "cannot be written: %s", strerror(errno));
+    return rc;
+}
+
+static int write_adapter(trainer *t)
+{
+    alore_weights *adapter = NULL;
+    if (t->best.count) return save(t->a, t->a->set.out, &t->best);
+    int rc = make_adapter(t, &adapter);
+    if (!rc && alore_weights_save(adapter, t->a->set.out))
+        rc = fail_library(t->a, 1, t->a->set.out);
+    return rc;
+}
+
+static int run_train(app *a)
+{
+    report r;
+    trainer *t = (trainer *)take(a, 1, sizeof *t);
+    if (!t) return 1;
+    t->a = a;
+    int rc = open_training(t);
+    if (!rc) rc = train_loop(t);
+    if (!rc) rc = write_adapter(t);
+    if (!rc) {
+        double seconds = t->spent > 1e-9 ? t->spent : 1e-9;
+        r = put_begin(a);
+        put_whole(&r, "steps", t->step);
+        put_real(&r, "loss", t->items ? (double)(float)t->loss : (double)NAN);
+        put_real(&r, "images_per_second", (double)(float)((double)t->items / seconds));
+        put_real(&r, "seconds", (double)(float)seconds);
+        put_whole(&r, "trainable", alore_trainable(t->m.plan));
+        if (a->set.val) put_score(&r, &t->score, false);
+        if (a->set.val && !r.json) put_real(&r, "val loss", t->score.loss);
+        put_open(&r, "val", '{');
+        if (a->set.val && r.json) put_score(&r, &t->score, true);
+        put_close(&r, '}');
+        put_close(&r, '}');
+    }
+    data_close(&t->data.data);
+    data_close(&t->val.data);
+    free(t->best.data);
+    return rc;
+}
+
+/* ---- merge and export ------------------------------------------------------- */
+
+/* The metadata of a merged file: the checkpoint's, and where the adapter brought a
+ * head or other pixels, what it says of them. */
+static int merged_metadata(app *a, const network *n, alore_weights *w)
+{
+    char backbone[256];
+    const char *key, *value, *steps = meta(n->adapter, "alore.transform");
+    bool head = head_rows(n->adapter) > 0, other = head_rows(n->adapter) != head_rows(n->file);
+    alore_status status = ALORE_OK;
+    for (int i = 0; !status && i < alore_weights_meta_count(n->file); ++i) {
+        alore_weights_meta_at(n->file, i, &key, &value);
+        status = alore_weights_set_meta(w, key, value);
+    }
+    alore_vit_text(&n->config, backbone, sizeof backbone);
+    if (!status && (!meta(n->file, "alore.backbone") || (head && other)))
+        status = alore_weights_set_meta(w, "alore.backbone", backbone);
+    value = meta(n->adapter, "alore.labels");
+    if (!status && head && (value || other))
+        status = alore_weights_set_meta(w, "alore.labels", value);
+    value = meta(n->file, "alore.transform");
+    if (!value) value = usual_transform(a, &n->config);
+    if (!status && steps && strcmp(steps, value))
+        status = alore_weights_set_meta(w, "alore.transform", steps);
+    return status ? fail_library(a, 1, "metadata") : 0;
+}
+
+static int run_merge(app *a)
+{
+    static const alore_dtype types[] = {ALORE_F32, ALORE_F16, ALORE_BF16};
+    report r;
+    network n;
+    alore_model *model = NULL;
+    alore_weights *merged = NULL;
+    alore_merge_opts o = ALORE_ZERO;
+    alore_merge_report c = ALORE_ZERO;
+    int rc = open_network(a, &n, a->set.adapter);
+    if (!rc) rc = settle_head(a, &n, NULL, false);
+    if (!rc) rc = build_model(a, &n, NULL, false, &model);
+    if (rc) return rc;
+    o.convert = is_given(a, "--dtype");
+    o.dtype = types[a->set.dtype];
+    o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
+    if (alore_merge(model, n.base, n.start, &o, &merged, &c))
+        return fail_library(a, 1, "merge");
+    if ((rc = merged_metadata(a, &n, merged))) return rc;
+    if (alore_weights_save(merged, a->set.out)) return fail_library(a, 1, a->set.out);
+    r = put_begin(a);
+    put_whole(&r, "sites", (uint64_t)c.sites);
+    put_whole(&r, "tensors_changed", (uint64_t)c.tensors_changed);
+    put_real(&r, "worst_error", (double)c.worst_error);
+    put_string(&r, "worst_site", c.worst_site);
+    put_share(&r, "worst_lost", (double)c.worst_lost);
+    put_string(&r, "lost_site", c.lost_site);
+    put_close(&r, '}');
+    return 0;
+}
+
+/* DIR/adapter.safetensors, or the file itself where the name ends so. */
+static const char *export_path(app *a)
+{
+    const char *out = a->set.out;
+    struct stat info;
+    if (data_ends(out, ".safetensors")) return out;
+    if (!stat(out, &info) ? !S_ISDIR(info.st_mode) : mkdir(out, 0777) != 0) {
+        fail(a, 1, out, "is no folder, nor can it be made one: %s", strerror(errno));
+        return NULL;
+    }
+    return text_of(a, "%s/adapter.safetensors", out);
+}
+
+static int run_export(app *a)
+{
+    static const char *const keys[] = {"alore.backbone", "alore.base", "alore.labels",
+                                       "alore.transform"};
+    report r;
+    network n;
+    alore_model *model = NULL;
+    alore_weights *lora = NULL;
+    char backbone[256], base[17];
+    if (a->set.as == 0) return fail(a, 2, "--as", "peft is not there yet: lora is");
+    int rc = open_network(a, &n, a->set.adapter);
+    if (!rc) rc = settle_head(a, &n, NULL, false);
+    if (!rc) rc = build_model(a, &n, NULL, false, &model);
+    if (rc) return rc;
+    if (alore_export_lora(model, n.base, n.start, &lora)) return fail_library(a, 1, "export");
+    alore_vit_text(&n.config, backbone, sizeof backbone);
+    snprintf(base, sizeof base, "%016llx", (unsigned long long)n.fingerprint);
+    for (int i = 0; i < 4; ++i) {
+        const char *value = i == 0   ? backbone
+                            : i == 1 ? base
+                                     : meta(n.adapter, keys[i]);
+        if (value && alore_weights_set_meta(lora, keys[i], value))
+            return fail_library(a, 1, keys[i]);
+    }
+    const char *path = export_path(a);
+    if (!path) return 1;
+    if (alore_weights_save(lora, path)) return fail_library(a, 1, path);
+    r = put_begin(a);
+    put_string(&r, "out", path);
+    put_string(&r, "rules", meta(lora, "alore.rules"));
+    put_close(&r, '}');
+    return 0;
+}
+
+/* ---- info, sites, plan ------------------------------------------------------ */
+
+static void put_tensor(report *r, const alore_tensor *t)
+{
+    if (r->json) {
+        put_open(r, NULL, '{');
+        put_key(r, "name");
+        put_text(r->to, t->name, t->name_bytes, true);
+        put_string(r, "dtype", alore_dtype_name(t->dtype));
+        put_open(r, "shape", '[');
+        for (int i = 0; i < t->rank; ++i) put_whole(r, NULL, t->dims[i]);
+        put_close(r, ']');
+        put_close(r, '}');
+        return;
+    }
+    printf("  %-6s", alore_dtype_name(t->dtype));
+    int wide = 0;
+    for (int i = 0; i < t->rank; ++i)
+        wide += printf("%s%llu", i ? "x" : "", (unsigned long long)t->dims[i]);
+    printf("%*s", wide < 18 ? 18 - wide : 1, "");
+    put_text(stdout, t->name, t->name_bytes, false);
+    putchar('\n');
+}
+
+static int run_info(app *a)
+{
+    report r;
+    alore_weights *w = NULL;
+    alore_vit_config c;
+    char backbone[256] = "", print[20];
+    const char *key, *value, *said;
+    uint64_t total = 0;
+    if (alore_weights_load(&a->ctx, a->operand, &w)) return fail_library(a, 1, a->operand);
+    said = meta(w, "alore.backbone");
+    if (said ? !alore_vit_parse(&a->ctx, said, &c, NULL) : !alore_vit_detect(&a->ctx, w, &c))
+        alore_vit_text(&c, backbone, sizeof backbone);
+    snprintf(print, sizeof print, "%016llx", (unsigned long long)alore_weights_fingerprint(w));
+    r = put_begin(a);
+    put_string(&r, "fingerprint", print);
+    put_string(&r, "backbone", *backbone ? backbone : NULL);
+    put_open(&r, "metadata", '{');
+    for (int i = 0; i < alore_weights_meta_count(w); ++i) {
+        alore_weights_meta_at(w, i, &key, &value);
+        put_string(&r, r.json ? key : i ? "" : "metadata",
+                   r.json ? value : text_of(a, "%s = %s", key, value));
+    }
+    put_close(&r, '}');
+    put_open(&r, "tensors", '[');
+    for (int i = 0; i < alore_weights_count(w); ++i) total += alore_weights_at(w, i)->bytes;
+    if (!r.json)
+        printf("%-16s  %d, %llu bytes\n", "tensors", alore_weights_count(w),
+               (unsigned long long)total);
+    for (int i = 0; i < alore_weights_count(w); ++i) put_tensor(&r, alore_weights_at(w, i));
+    put_close(&r, ']');
+    put_close(&r, '}');
+    return 0;
+}
+
+static int run_sites(app *a)
+{
+    report r;
+    network n;
+    alore_model *m = NULL;
+    int rc = open_network(a, &n, NULL);
+    if (!rc) rc = settle_head(a, &n, NULL, true);
+    if (!rc) rc = build_model(a, &n, a->set.attach, false, &m);
+    if (rc) return rc;
+    r = put_begin(a);
+    put_open(&r, "sites", '[');
+    if (!r.json) printf("%-28s %-8s %8s %8s  %s\n", "site", "kind", "in", "out", "rules");
+    for (int i = 0; i < alore_site_count(m); ++i) {
+        const alore_site *s = alore_site_at(m, i);
+        size_t need = alore_site_rules(m, i, NULL, 0) + 1;
+        char *rules = (char *)take(a, need, 1);
+        if (!rules) return 1;
+        alore_site_rules(m, i, rules, need);
+        if (!r.json)
+            printf("%-28s %-8s %8d %8d  %s\n", s->name, alore_kind_name(s->kind), s->in,
+                   s->out, rules);
+        put_open(&r, NULL, '{');
+        if (r.json) {
+            put_string(&r, "name", s->name);
+            put_string(&r, "kind", alore_kind_name(s->kind));
+            put_whole(&r, "in", (uint64_t)s->in);
+            put_whole(&r, "out", (uint64_t)s->out);
+            put_string(&r, "rules", rules);
+        }
+        put_close(&r, '}');
+    }
+    put_close(&r, ']');
+    put_close(&r, '}');
+    return 0;
+}
+
+static bool write_out(void *user, const void *data, size_t count)
+{
+    return fwrite(data, 1, count, (FILE *)user) == count;
+}
+
+static int run_plan(app *a)
+{
+    report r;
+    alore_writer w = {write_out, NULL};
+    network n;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    bool train = a->set.train;
+    int rc = open_network(a, &n, NULL);
+    if (!rc) rc = settle_head(a, &n, NULL, true);
+    if (!rc) rc = build_model(a, &n, a->set.attach, train, &m);
+    if (!rc) rc = make_plan(a, m, (int)a->set.batch, train, &p);
+    if (rc) return rc;
+    alore_memory b = alore_plan_memory(p);
+    r = put_begin(a);
+    put_whole(&r, "base", b.base);
+    put_whole(&r, "params", b.params);
+    put_whole(&r, "frozen", b.frozen);
+    put_whole(&r, "grads", b.grads);
+    put_whole(&r, "optimizer", b.optimizer);
+    put_whole(&r, "once", b.once);
+    put_whole(&r, "activations", b.activations);
+    put_whole(&r, "scratch", b.scratch);
+    put_whole(&r, "arena", b.arena);
+    put_whole(&r, "live_bound", b.live_bound);
+    put_whole(&r, "io", b.io);
+    put_whole(&r, "total", b.total);
+    put_whole(&r, "trainable", alore_trainable(p));
+    put_real(&r, "flops", alore_plan_flops(p));
+    put_whole(&r, "records", (uint64_t)alore_plan_records(p));
+    put_close(&r, '}');
+    w.user = stdout;
+    if (a->set.records && !r.json && alore_plan_print(p, &w)) return fail_library(a, 1, "plan");
+    return 0;
+}
+
+/* ---- count ------------------------------------------------------------------ */
+
+typedef struct published { /* a row of the papers' tables, for ViT-B, in millions    */
+    const char *name, *rules; /* rules NULL: those of the method                    */
+    double millions;          /* 0: none                                            */
+    const char *note;
+} published;
+
+static const published rows[] = {
+    {"linear", "unfreeze@head", 0.04, "49 classes, the mean of VTAB-1k"},
+    {"bitfit", "unfreeze@*.bias", 0.10, ""},
+    {"norms", "unfreeze@norm1|norm2|norm", 0, ""},
+    {"full", "unfreeze@*", 85.84, "with a head of 49 classes"},
+    {"alore", NULL, 0.15, ""},
+    {"lora", NULL, 0.29, ""},
+    {"ssf", NULL, 0.24, "with a head of 49 classes"},
+    {"arc", NULL, 0.13, "with a head of 49 classes"},
+    {"repadapter", NULL, 0.22, "without its biases"},
+    {"mlae", NULL, 0.30, ""},
+};
+static const char *const vit_b = "vit_base_patch16_224";
+
+typedef struct counts {
+    uint64_t trainable, head, adapters;
+} counts;
+
+/* What learns under `rules`. */
+static int count_rules(app *a, const network *n, const char *rules, counts *c)
+{
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_plan_opts o = ALORE_ZERO;
+    int rc = build_model(a, n, rules, false, &m);
+    if (rc) return rc;
+    if (alore_plan_create(m, &o, &p)) return fail_library(a, 1, "plan");
+    memset(c, 0, sizeof *c);
+    c->trainable = alore_trainable(p);
+    for (int i = 0; i < alore_param_count(p); ++i) {
+        alore_param_info info = alore_param_at(p, i);
+        if (info.frozen) continue;
+        if (!info.base)
+            c->adapters += info.count;
+        else if (is_head(info.name))
+            c->head += info.count;
+    }
+    alore_plan_destroy(p);
+    alore_model_destroy(m);
+    return 0;
+}
+
+static int put_method(app *a, report *r, network n, const published *row, bool known)
+{
+    counts c;
+    char text[40] = "-";
+    n.config.no_head = strcmp(row->name, "linear") != 0; /* the others without a head */
+    int rc = count_rules(a, &n, row->rules, &c);
+    if (rc) return rc;
+    if (!r->json) {
+        if (known && row->millions > 0) snprintf(text, sizeof text, "%.2f M", row->millions);
+        printf("%-12s %-46s %12llu  %-8s %s\n", row->name, row->rules,
+               (unsigned long long)c.trainable, text, known ? row->note : "");
+        return 0;
+    }
+    put_open(r, NULL, '{');
+    put_string(r, "name", row->name);
+    put_string(r, "rules", row->rules);
+    put_whole(r, "trainable", c.trainable);
+    put_real(r, "published", known && row->millions > 0 ? row->millions : (double)NAN);
+    put_close(r, '}');
+    return 0;
+}
+
+/* Every method with its published rules, and what can be had by unfreezing. */
+static int count_all(app *a, const network *n)
+{
+    report r;
+    const alore_method *m;
+    const published *end = rows + sizeof rows / sizeof *rows;
+    bool known = !strcmp(a->set.backbone ? a->set.backbone : "", vit_b);
+    int rc = 0;
+    r = put_begin(a);
+    put_open(&r, "methods", '[');
+    if (!r.json)
+        printf("%-12s %-46s %12s  %s\n", "method", "rules", "trainable", "published");
+    for (const published *row = rows; !rc && row->rules; ++row)
+        rc = put_method(a, &r, *n, row, known);
+    for (int i = 0; !rc && (m = alore_method_at(&a->ctx, i)); ++i) {
+        published row = {m->name, m->usual, 0, ""};
+        if (!m->usual || !m->emit) continue;
+        for (const published *p = rows; p < end; ++p)
+            if (!strcmp(p->name, m->name)) row.millions = p->millions, row.note = p->note;
+        rc = put_method(a, &r, *n, &row, known);
+    }
+    put_close(&r, ']');
+    put_close(&r, '}');
+    return rc;
+}
+
+static int run_count(app *a)
+{
+    report r;
+    network n;
+    counts c;
+    if (!a->set.weights && !a->set.backbone) a->set.backbone = vit_b;
+    int rc = open_network(a, &n, NULL);
+    if (!rc) rc = settle_head(a, &n, NULL, true);
+    if (!rc && !a->set.attach) return count_all(a, &n);
+    if (!rc) rc = count_rules(a, &n, a->set.attach, &c);
+    if (rc) return rc;
+    r = put_begin(a);
+    put_whole(&r, "trainable", c.trainable);
+    put_whole(&r, "head", c.head);
+    put_whole(&r, "adapters", c.adapters);
+    put_close(&r, '}');
+    return 0;
+}
+
+/* ---- The commands, help, main ----------------------------------------------- */
+
+static int run_help(app *a);
+
+/* clang-format off */
+static const command commands[] = {
+    {"info", C_INFO, "FILE", "tensors, shapes, types, metadata, fingerprint, backbone", "",
+     run_info},
+    {"sites", C_SITES, "NETWORK [--attach RULES]",
+     "dry run: every site, its kind and widths, and which rule takes it", "", run_sites},
+    {"plan", C_PLAN, "NETWORK [--attach RULES] [--batch N] [--train] [--records]",
+     "bytes of every segment, FLOPs of a sample, parameters", "", run_plan},
+    {"train", C_TRAIN, "NETWORK --attach RULES --data DATA --out ADAPTER",
+     "train what the rules name", "--weights --attach --data --out", run_train},
+    {"eval", C_EVAL, "NETWORK [--adapter FILE] --data DATA",
+     "top-1, top-5, mean per class, loss, confusion", "--weights --data", run_eval},
+    {"predict", C_PREDICT, "NETWORK [--adapter FILE] --data DATA --out FILE.safetensors",
+     "logits F32 [n, classes], with --features the head's input, too",
+     "--weights --data --out", run_predict},
+    {"merge", C_MERGE, "NETWORK --adapter FILE --out FILE",
+     "the merged checkpoint and its certificate", "--weights --adapter --out", run_merge},
+    {"export", C_EXPORT, "NETWORK --adapter FILE --as peft|lora --out DIR",
+     "the adapter for others", "--weights --adapter --as --out", run_export},
+    {"count", C_COUNT, "[--backbone SPEC] [--attach RULES]",
+     "trainable parameters; without rules the table of all methods", "", run_count},
+    {"help", C_HELP, "[COMMAND|METHOD]", "more about one of them", "", run_help},
+    {"convert", 0, "", "", "", NULL},
+    {"bench", 0, "", "", "", NULL},
+    {"analyse", 0, "", "", "", NULL},
+};
+/* clang-format on */
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMANDS; ++i)
+        if (!strcmp(commands[i].name, name)) return &commands[i];
+    return NULL;
+}
+
+static void help_command(const command *c)
+{
+    char left[64], start[40];
+    printf("alore %s %s\n\n  %s\n\n", c->name, c->usage, c->help);
+    if (c->bit & C_NET)
+        printf("  NETWORK is --weights FILE, --backbone SPEC, or both.\n\n");
+    for (int i = 0; i < OPTIONS; ++i) {
+        const option *o = &options[i];
+        if (!(o->commands & c->bit)) continue;
+        snprintf(left, sizeof left, "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        *start = 0;
+        if (o->start)
+            snprintf(start, sizeof start, "%s(%s)", *o->help ? " " : "", o->start);
+        printf("  %-36s  %s%s\n", left, o->help, start);
+    }
+}
+
+/* Formula, paper, keys and what it costs. */
+static int help_method(app *a, const alore_method *m)
+{
+    static const char *const places[] = {"default", "input", "parallel",
+                                         "output",  "weight", "inside"};
+    network n;
+    counts c;
+    printf("%s\n\n  %s\n  %s\n\n  usual rules  %s\n  place        %s", m->name, m->formula,
+           m->paper, m->usual, places[m->place]);
+    for (int i = 1; i < 6; ++i)
+        if (m->places >> i & 1 && i != (int)m->place) printf(", or place=%s", places[i]);
+    printf("\n  mergeable    %s\n", m->mergeable ? m->mergeable : "yes");
+    for (int i = 0; i < ALORE_MAX_KEYS && m->keys[i].name; ++i) {
+        const alore_key *k = &m->keys[i];
+        char text[40], low[40], high[40];
+        printf("  %-11s  ", k->name);
+        if (k->words)
+            printf("%s\n", k->words);
+        else
+            printf("%s (%s to %s%s)\n", k->required ? "required" : number(k->value, text),
+                   number(k->least, low), number(k->most, high), k->whole ? ", whole" : "");
+    }
+    a->set.backbone = vit_b;
+    int rc = open_network(a, &n, NULL);
+    n.config.no_head = true;
+    if (!rc) rc = count_rules(a, &n, m->usual, &c);
+    if (!rc) printf("  on ViT-B/16  %llu parameters\n", (unsigned long long)c.trainable);
+    return rc;
+}
+
+static int run_help(app *a)
+{
+    const alore_method *m;
+    if (a->operand) {
+        const command *c = find_command(a->operand);
+        if (c) return help_command(c), 0;
+        if ((m = alore_method_find(&a->ctx, a->operand))) return help_method(a, m);
+    } else
+        printf("alore - adapters for vision transformers\n\n");
+    char names[600] = "";
+    for (int i = 0; i < COMMANDS; ++i) {
+        const command *c = &commands[i];
+        if (!a->operand && c->run)
+            printf("  alore %-8s %s\n%17s%s\n", c->name, c->usage, "", c->help);
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", c->name);
+    }
+    if (!a->operand) printf("\nNot in this version: convert, bench, analyse.\nMethods:");
+    for (int i = 0; (m = alore_method_at(&a->ctx, i)); ++i) {
+        if (!a->operand) printf(" %s", m->name);
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", m->name);
+    }
+    if (a->operand)
+        return fail(a, 2, a->operand, "no command and no method; there are %.*s",
+                    (int)strlen(names) - 2, names);
+    printf("\nExit status: 0 done, 1 a file, the data or a check is bad, 2 wrong usage.\n");
+    return 0;
+}
+
+static int print_version(void)
+{
+    uint32_t v = alore_version();
+    printf("alore %u.%u.%u\nisa    scalar\nbuild  C%ld, gzip %s\n", (unsigned)(v >> 16),
+           (unsigned)(v >> 8 & 255), (unsigned)(v & 255), (long)__STDC_VERSION__,
+#ifdef ALORE_ZLIB
+           "yes"
+#else
+           "no"
+#endif
+    );
+    return 0;
+}
+
+/* Defaults, options, context, command. */
+static int call(app *a, int argc, char **argv)
+{
+    alore_config config = ALORE_ZERO;
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--version")) return print_version();
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) name = "help";
+    a->command = find_command(name);
+    if (!a->command) {
+        char names[300] = "";
+        for (int i = 0; i < COMMANDS; ++i)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
+                     i ? ", " : "", commands[i].name);
+        return fail(a, 2, *name ? name : "command", "%s: %s",
+                    *name ? "no such command" : "missing", names);
+    }
+    if (!a->command->run) return fail(a, 2, name, "not in this version");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    a->set.threads = cores < 1 ? 1 : cores > 1024 ? 1024 : cores;
+    for (int i = 0; i < OPTIONS; ++i)
+        if (options[i].start) set_field(&a->set, &options[i], options[i].start);
+    int rc = parse(a, argc, argv);
+    if (rc) return rc;
+    if (a->set.help) return help_command(a->command), 0;
+    config.threads = a->set.threads > 1 ? (int)a->set.threads : 0;
+    config.log = library_remark;
+    config.user = a;
+    if (alore_init(&a->ctx, &config)) return fail(a, 1, "alore", "cannot start");
+    a->shown = now();
+    rc = a->command->run(a);
+    alore_uninit(&a->ctx);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    static app a;
+    int rc = call(&a, argc, argv);
+    end_line(&a);
+    if (!rc && (fflush(stdout) || ferror(stdout)))
+        rc = fail(&a, 1, "output", "cannot be written: %s", strerror(errno));
+    if (rc) fprintf(stderr, "alore: %s\n", a.message);
+    while (a.blocks) {
+        block *b = a.blocks;
+        a.blocks = b->next;
+        free(b->data);
+        free(b);
+    }
+    return rc;
+}
