@@ -25,26 +25,26 @@ typedef struct settings {
     uint64_t seed, memory;
     double epochs, lr, lr_min, decay, eps, momentum, clip, smoothing, drop_path, tolerance;
     double betas[2];
-    double warmup[2];       /* steps, or with [1] passes                            */
+    double warmup[2]; /* steps, or with [1] passes */
     int isa, precision, head_init, recompute, optimizer, decay_what, schedule, shuffle;
-    int keep, dtype, as;    /* indices into the words of their options              */
+    int keep, dtype, as; /* indices into the words of their options */
     bool json, quiet, help, any_base, train, records, features, drop_last;
 } settings;
 
-typedef struct block { /* memory that lives as long as the call                     */
+typedef struct block { /* memory that lives as long as the call */
     struct block *next;
     void *data;
 } block;
 
 typedef struct app {
     settings set;
-    uint64_t given; /* bit i: option i of the table stands on the command line      */
+    uint64_t given; /* bit i: option i of the table stands on the command line */
     const struct command *command;
-    const char *operand; /* the argument that is no option, or NULL                 */
+    const char *operand; /* the argument that is no option, or NULL */
     alore_ctx ctx;
     block *blocks;
-    double shown; /* when progress was last shown                                   */
-    bool line;    /* a line of progress stands on the terminal                      */
+    double shown; /* when progress was last shown */
+    bool line;    /* a line of progress stands on the terminal */
     char message[1600];
 } app;
 
@@ -52,18 +52,20 @@ typedef struct command {
     const char *name;
     unsigned bit;
     const char *usage, *help;
-    const char *required; /* options, separated by blanks                           */
-    int (*run)(app *a);   /* NULL: of a later version                               */
+    const char *required; /* options, separated by blanks */
+    int (*run)(app *a);   /* NULL: of a later version */
 } command;
 
+/* clang-format off */
 enum {
-    C_INFO = 1, C_SITES = 2, C_PLAN = 4, C_TRAIN = 8, C_EVAL = 16, C_PREDICT = 32,
-    C_MERGE = 64, C_EXPORT = 128, C_COUNT = 256, C_HELP = 512,
+    C_INFO = 1, C_SITES = 2, C_PLAN = 4, C_TRAIN = 8, C_EVAL = 16, C_PREDICT = 32, C_MERGE = 64,
+    C_EXPORT = 128, C_COUNT = 256, C_HELP = 512,
     C_ADAPTER = C_EVAL | C_PREDICT | C_MERGE | C_EXPORT,
     C_DATA = C_TRAIN | C_EVAL | C_PREDICT,
     C_NET = C_SITES | C_PLAN | C_TRAIN | C_ADAPTER | C_COUNT,
     C_ALL = C_NET | C_INFO | C_HELP
 };
+/* clang-format on */
 
 /* ---- Saying what is wrong --------------------------------------------------- */
 
@@ -92,6 +94,8 @@ static int fail_library(app *a, int code, const char *what)
     const alore_error *e = alore_last_error(&a->ctx);
     bool site = e->site[0] && !strstr(e->text, e->site);
     const char *text = e->text[0] ? e->text : alore_status_text(e->status);
+    size_t n = strlen(what);
+    if (!strncmp(text, what, n) && text[n] == ' ') text += n + 1;
     return fail(a, code, what, "%s%s%s", site ? e->site : "", site ? ": " : "", text);
 }
 
@@ -169,24 +173,23 @@ static double now(void)
 }
 
 /* `done` of `total` items since `start`: a bar on a terminal, else now and then a line. */
-static void progress(app *a, const char *what, double done, double total, double start,
-                     const char *note)
+static void progress(app *a, const char *what, double done, double total, double start, const char *note)
 {
     char bar[25];
     bool tty = isatty(2) != 0;
     double t = now(), spent = t - start, left = done > 0 ? spent * (total - done) / done : 0;
+    if (left > 1e6) left = 1e6;
     if (a->set.quiet || t - a->shown < (tty ? 0.1 : 5)) return;
     a->shown = t;
     for (int i = 0; i < 24; ++i) bar[i] = total > 0 && i < 24 * done / total ? '#' : '.';
     bar[24] = 0;
-    fprintf(stderr, "%s%s %s%s%s%.0f/%.0f%s  %.4g images/s  ETA %d:%02d%s",
-            tty ? "\r\033[K" : "", what, tty ? "[" : "", tty ? bar : "", tty ? "] " : "",
-            done, total, note, done / (spent > 0 ? spent : 1), (int)(left / 60),
-            (int)left % 60, tty ? "" : "\n");
+    fprintf(stderr, "%s%s %s%s%s%.0f/%.0f%s  %.4g images/s  ETA %d:%02d%s", tty ? "\r\033[K" : "", what,
+            tty ? "[" : "", tty ? bar : "", tty ? "] " : "", done, total, note,
+            done / (spent > 0 ? spent : 1), (int)(left / 60), (int)left % 60, tty ? "" : "\n");
     a->line = tty;
 }
 
-typedef struct bytes { /* a writer's memory                                         */
+typedef struct bytes { /* a writer's memory */
     unsigned char *data;
     size_t count, room;
 } bytes;
@@ -221,6 +224,17 @@ static int save(app *a, const char *path, const bytes *b)
     return 1;
 }
 
+/* Work of hours must not end at a folder that is not there. */
+static int check_out(app *a)
+{
+    const char *out = a->set.out, *slash = strrchr(out, '/');
+    char *folder = text_of(a, "%.*s", slash ? (int)(slash - out) + 1 : 1, slash ? out : ".");
+    struct stat info;
+    if (!stat(out, &info) && S_ISDIR(info.st_mode)) return fail(a, 1, out, "is a folder");
+    if (!access(folder, W_OK)) return 0;
+    return fail(a, 1, out, "cannot be written: %s", strerror(errno));
+}
+
 /* ---- Results: lines, or one JSON object ------------------------------------- */
 
 typedef struct report {
@@ -247,7 +261,7 @@ static void put_text(FILE *to, const char *s, size_t count, bool quotes)
 /* The shortest digits that read back as the same double, or float where it is one. */
 static const char *number(double x, char out[40])
 {
-    bool single = (double)(float)x == x;
+    bool single = fabs(x) <= (double)FLT_MAX && (double)(float)x == x;
     if (!isfinite(x)) return "null";
     for (int digits = 1; digits <= 17; ++digits) {
         snprintf(out, 40, "%.*g", digits, x);
@@ -260,7 +274,7 @@ static const char *number(double x, char out[40])
 static void put_key(report *r, const char *key)
 {
     if (!r->json) {
-        fprintf(r->to, "%-16s  ", key ? key : "");
+        fprintf(r->to, "%-18s  ", key ? key : "");
         return;
     }
     if (r->comma) putc(',', r->to);
@@ -328,7 +342,7 @@ static void put_share(report *r, const char *key, double x)
     if (r->json)
         put_real(r, key, x);
     else
-        fprintf(r->to, "%-16s  %.2f %%\n", key, 100 * x);
+        fprintf(r->to, "%-18s  %.2f %%\n", key, 100 * x);
 }
 
 /* ---- Options ---------------------------------------------------------------- */
@@ -336,11 +350,11 @@ static void put_share(report *r, const char *key, double x)
 typedef enum kind { FLAG, TEXT, WORD, WHOLE, SEED, REAL, BYTES, PAIR, WARMUP } kind;
 
 typedef struct option {
-    const char *name, *arg; /* words are joined by '|'                              */
+    const char *name, *arg; /* words are joined by '|' */
     kind kind;
     size_t field;
     double least, most;
-    const char *start; /* the default, as one would give it, or NULL               */
+    const char *start; /* the default, as one would give it, or NULL */
     unsigned commands;
     const char *help;
 } option;
@@ -348,8 +362,7 @@ typedef struct option {
 #define AT(field) offsetof(settings, field)
 /* clang-format off */
 static const option options[] = {
-    {"--weights", "FILE", TEXT, AT(weights), 0, 0, NULL, C_NET,
-     "safetensors checkpoint in timm's names"},
+    {"--weights", "FILE", TEXT, AT(weights), 0, 0, NULL, C_NET, "safetensors checkpoint in timm's names"},
     {"--backbone", "SPEC", TEXT, AT(backbone), 0, 0, NULL, C_NET,
      "a timm name or vit:key=value,...; else from the metadata, else from the shapes"},
     {"--classes", "N", WHOLE, AT(classes), 1, 1 << 24, NULL, C_NET,
@@ -369,8 +382,7 @@ static const option options[] = {
     {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA,
      "resize=HxW[:bilinear|bicubic], short=N[:..], crop=N|HxW, mean=M, std=S, joined by "
      "commas; else the checkpoint's, else the family's"},
-    {"--out", "PATH", TEXT, AT(out), 0, 0, NULL, C_TRAIN | C_PREDICT | C_MERGE | C_EXPORT,
-     "the result"},
+    {"--out", "PATH", TEXT, AT(out), 0, 0, NULL, C_TRAIN | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
     {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA, "samples at a time"},
     {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_TRAIN,
      "start from these parameters, the frozen ones, too"},
@@ -386,8 +398,7 @@ static const option options[] = {
     {"--eps", "X", REAL, AT(eps), 0, 1, "1e-8", C_TRAIN, "of AdamW"},
     {"--momentum", "X", REAL, AT(momentum), 0, 0.9999999, "0", C_TRAIN | C_PLAN, "of SGD"},
     {"--schedule", "constant|cosine", WORD, AT(schedule), 0, 0, "cosine", C_TRAIN, ""},
-    {"--warmup", "STEPS|xE", WARMUP, AT(warmup), 0, 1e9, "0", C_TRAIN,
-     "steps, or E passes, of rising rate"},
+    {"--warmup", "STEPS|xE", WARMUP, AT(warmup), 0, 1e9, "0", C_TRAIN, "steps, or E passes, of rising rate"},
     {"--lr-min", "X", REAL, AT(lr_min), 0, 1e6, "0", C_TRAIN, "where the cosine ends"},
     {"--clip", "NORM", REAL, AT(clip), 0, 1e30, "0", C_TRAIN, "longest gradient, 0: any"},
     {"--smoothing", "X", REAL, AT(smoothing), 0, 0.9999999, "0", C_TRAIN, "of the labels"},
@@ -405,8 +416,7 @@ static const option options[] = {
     {"--resume", "FILE", TEXT, AT(resume), 0, 0, NULL, C_TRAIN, "go on from a checkpoint"},
     {"--keep", "last|best", WORD, AT(keep), 0, 0, "last", C_TRAIN, "best by top-1 on --val"},
     {"--log", "FILE", TEXT, AT(log), 0, 0, NULL, C_TRAIN, "one JSON object for each step"},
-    {"--features", NULL, FLAG, AT(features), 0, 0, NULL, C_PREDICT,
-     "write the head's input, too"},
+    {"--features", NULL, FLAG, AT(features), 0, 0, NULL, C_PREDICT, "write the head's input, too"},
     {"--dtype", "f32|f16|bf16", WORD, AT(dtype), 0, 0, NULL, C_MERGE,
      "type of the tensors that change; else as they are"},
     {"--tolerance", "X", REAL, AT(tolerance), 0, 1, "1e-5", C_MERGE,
@@ -416,8 +426,7 @@ static const option options[] = {
     {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
     {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL, ""},
     {"--seed", "N", SEED, AT(seed), 0, 0, "0", C_ALL, "of everything that is drawn"},
-    {"--memory", "BYTES[K|M|G]", BYTES, AT(memory), 0, 0, NULL, C_ALL,
-     "refuse or recompute to fit"},
+    {"--memory", "BYTES[K|M|G]", BYTES, AT(memory), 0, 0, NULL, C_ALL, "refuse or recompute to fit"},
     {"--json", NULL, FLAG, AT(json), 0, 0, NULL, C_ALL, "results as one JSON object"},
     {"-q", NULL, FLAG, AT(quiet), 0, 0, NULL, C_ALL, "no progress, no remarks"},
     {"--help", NULL, FLAG, AT(help), 0, 0, NULL, C_ALL, "this"},
@@ -475,10 +484,7 @@ static bool read_bytes(const char *s, uint64_t *out)
     return !*end || (strchr(units, *end) && !end[1]);
 }
 
-static bool in_range(const option *o, double x)
-{
-    return x >= o->least && x <= o->most;
-}
+static bool in_range(const option *o, double x) { return x >= o->least && x <= o->most; }
 
 /* Index of `word` among words joined by '|', or -1. */
 static int find_word(const char *words, const char *word)
@@ -500,20 +506,26 @@ static bool set_field(settings *s, const option *o, const char *value)
     uint64_t whole = 0;
     double *real = (double *)field, x[2] = {0, 0};
     switch (o->kind) {
-    case FLAG: *(bool *)field = true; return true;
-    case TEXT: *(const char **)field = value; return *value != 0;
-    case WORD: return (*(int *)field = find_word(o->arg, value)) >= 0;
+    case FLAG:
+        *(bool *)field = true;
+        return true;
+    case TEXT:
+        *(const char **)field = value;
+        return *value != 0;
+    case WORD:
+        return (*(int *)field = find_word(o->arg, value)) >= 0;
     case WHOLE:
-        if (!read_whole(value, &end, &whole) || *end || !in_range(o, (double)whole))
-            return false;
+        if (!read_whole(value, &end, &whole) || *end || !in_range(o, (double)whole)) return false;
         *(int64_t *)field = (int64_t)whole;
         return true;
-    case SEED: return read_whole(value, &end, (uint64_t *)field) && !*end;
-    case BYTES: return read_bytes(value, (uint64_t *)field);
-    case REAL: return read_real(value, &end, real) && !*end && in_range(o, *real);
+    case SEED:
+        return read_whole(value, &end, (uint64_t *)field) && !*end;
+    case BYTES:
+        return read_bytes(value, (uint64_t *)field);
+    case REAL:
+        return read_real(value, &end, real) && !*end && in_range(o, *real);
     case PAIR:
-        if (!read_real(value, &end, &x[0]) || *end != ',' ||
-            !read_real(end + 1, &end, &x[1]) || *end)
+        if (!read_real(value, &end, &x[0]) || *end != ',' || !read_real(end + 1, &end, &x[1]) || *end)
             return false;
         real[0] = x[0];
         real[1] = x[1];
@@ -530,16 +542,20 @@ static bool set_field(settings *s, const option *o, const char *value)
 /* What an option takes, for its error. */
 static int fail_value(app *a, const option *o, const char *value)
 {
-    static const char *const forms[] = {
-        "", "not a text", "none of", "not a whole number", "not a whole number below 2^64",
-        "not a number", "not a number of bytes with K, M or G behind it",
-        "not two numbers A,B", "not a number of steps, nor x and a number of passes"};
+    static const char *const forms[] = {"",
+                                        "not a text",
+                                        "none of",
+                                        "not a whole number",
+                                        "not a whole number below 2^64",
+                                        "not a number",
+                                        "not a number of bytes with K, M or G behind it",
+                                        "not two numbers A,B",
+                                        "not a number of steps, nor x and a number of passes"};
     char low[40], high[40], range[100] = "";
     if (o->kind == WORD)
         snprintf(range, sizeof range, " %s", o->arg);
     else if (o->most > 0)
-        snprintf(range, sizeof range, " from %s to %s", number(o->least, low),
-                 number(o->most, high));
+        snprintf(range, sizeof range, " from %s to %s", number(o->least, low), number(o->most, high));
     return fail(a, 2, o->name, "'%.100s' is %s%s", value, forms[o->kind], range);
 }
 
@@ -553,8 +569,8 @@ static int parse_option(app *a, int argc, char **argv, int *i)
         char known[1000] = "";
         for (int k = 0; k < OPTIONS; ++k)
             if (options[k].commands & a->command->bit)
-                snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s",
-                         *known ? ", " : "", options[k].name);
+                snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "",
+                         options[k].name);
         return fail(a, 2, arg, "no option of %s, which has %s", a->command->name, known);
     }
     const option *o = &options[at];
@@ -577,20 +593,15 @@ static int check_options(app *a)
     snprintf(list, sizeof list, "%s", a->command->required);
     for (name = strtok(list, " "); name; name = strtok(NULL, " "))
         if (!is_given(a, name))
-            return fail(a, 2, name, "missing; alore %s %s", a->command->name,
-                        a->command->usage);
-    if (s->isa > 1)
-        return fail(a, 2, "--isa", "this build has no SIMD level: auto and scalar are allowed");
+            return fail(a, 2, name, "missing; alore %s %s", a->command->name, a->command->usage);
+    if (s->isa > 1) return fail(a, 2, "--isa", "this build has no SIMD level: auto and scalar are allowed");
     if (s->precision > 0) return fail(a, 2, "--precision", "this build has f32 only");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
-    if (s->optimizer == 0 && s->momentum > 0)
-        return fail(a, 2, "--momentum", "is of --optimizer sgd");
-    if (is_given(a, "--every") && !s->checkpoint)
-        return fail(a, 2, "--every", "needs --checkpoint FILE");
+    if (s->optimizer == 0 && s->momentum > 0) return fail(a, 2, "--momentum", "is of --optimizer sgd");
+    if (is_given(a, "--every") && !s->checkpoint) return fail(a, 2, "--every", "needs --checkpoint FILE");
     if (s->keep == 1 && !s->val) return fail(a, 2, "--keep", "best is told by --val DATA");
-    if (s->recompute == 2 && !s->memory)
-        return fail(a, 2, "--recompute", "fit needs --memory BYTES");
+    if (s->recompute == 2 && !s->memory) return fail(a, 2, "--recompute", "fit needs --memory BYTES");
     return 0;
 }
 
@@ -615,19 +626,16 @@ static int parse(app *a, int argc, char **argv)
 /* ---- The network ------------------------------------------------------------ */
 
 typedef struct network {
-    alore_weights *file, *adapter; /* as they are on disk, or NULL                  */
-    alore_weights *base, *start;   /* as the library gets them                      */
+    alore_weights *file, *adapter; /* as they are on disk, or NULL */
+    alore_weights *base, *start;   /* as the library gets them */
     alore_vit_config config;
     bool classes_said, new_head;
     uint64_t fingerprint;
-    const char *labels; /* of the head, or NULL                                     */
+    const char *labels; /* of the head, or NULL */
     const char *adapter_path;
 } network;
 
-static bool is_head(const char *name)
-{
-    return !strcmp(name, "head.weight") || !strcmp(name, "head.bias");
-}
+static bool is_head(const char *name) { return !strcmp(name, "head.weight") || !strcmp(name, "head.bias"); }
 
 static const char *meta(const alore_weights *w, const char *key)
 {
@@ -659,9 +667,8 @@ static int check_base(app *a, network *n)
                (unsigned long long)n->fingerprint);
         return 0;
     }
-    return fail(a, 1, n->adapter_path,
-                "made for base %.40s, but %.200s is %016llx; --any-base takes it", said,
-                a->set.weights, (unsigned long long)n->fingerprint);
+    return fail(a, 1, n->adapter_path, "made for base %.40s, but %.200s is %016llx; --any-base takes it",
+                said, a->set.weights, (unsigned long long)n->fingerprint);
 }
 
 /* The architecture: the option, the metadata, the shapes. */
@@ -671,10 +678,8 @@ static int find_config(app *a, network *n)
     if (!spec && (spec = meta(n->adapter, "alore.backbone"))) what = n->adapter_path;
     if (!spec && (spec = meta(n->file, "alore.backbone"))) what = a->set.weights;
     if (!spec) {
-        if (alore_vit_detect(&a->ctx, n->file, &n->config))
-            return fail_library(a, 1, a->set.weights);
-        remark(a, "%d heads are taken, dim/64: shapes do not tell; --backbone does",
-               n->config.heads);
+        if (alore_vit_detect(&a->ctx, n->file, &n->config)) return fail_library(a, 1, a->set.weights);
+        remark(a, "%d heads are taken, dim/64: shapes do not tell; --backbone does", n->config.heads);
         return 0;
     }
     if (alore_vit_parse(&a->ctx, spec, &n->config, &n->classes_said)) {
@@ -683,8 +688,7 @@ static int find_config(app *a, network *n)
         for (int i = 0; strncmp(spec, "vit:", 4) && (name = alore_vit_name(i)); ++i)
             snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
                      i ? ", " : "; names: ", name);
-        return fail(a, a->set.backbone ? 2 : 1, what, "%s%s", alore_last_error(&a->ctx)->text,
-                    names);
+        return fail(a, a->set.backbone ? 2 : 1, what, "%s%s", alore_last_error(&a->ctx)->text, names);
     }
     if (n->file) alore_vit_biases(n->file, &n->config);
     return 0;
@@ -700,8 +704,7 @@ static int open_network(app *a, network *n, const char *adapter)
         return fail(a, 2, "--weights", "missing: a checkpoint, or --backbone SPEC");
     if (s->weights && alore_weights_load(&a->ctx, s->weights, &n->file))
         return fail_library(a, 1, s->weights);
-    if (adapter && alore_weights_load(&a->ctx, adapter, &n->adapter))
-        return fail_library(a, 1, adapter);
+    if (adapter && alore_weights_load(&a->ctx, adapter, &n->adapter)) return fail_library(a, 1, adapter);
     if (n->file && (adapter || a->command->bit == C_TRAIN))
         n->fingerprint = alore_weights_fingerprint(n->file);
     int rc = check_base(a, n);
@@ -719,8 +722,8 @@ static void store_floats(unsigned char *to, const float *from, size_t count)
 }
 
 /* Add a tensor of floats that the set owns; `*to` are its bytes. */
-static int add_floats(app *a, alore_weights *w, const char *name, uint64_t rows,
-                      uint64_t cols, unsigned char **to)
+static int add_floats(app *a, alore_weights *w, const char *name, uint64_t rows, uint64_t cols,
+                      unsigned char **to)
 {
     uint64_t dims[2] = {rows, cols};
     alore_tensor t = ALORE_ZERO;
@@ -751,8 +754,7 @@ static int add_head(app *a, const network *n, alore_weights *w)
 
 /* A set that borrows the tensors of `from`: all, or those with the head's names, or
  * all but these. Its metadata lack the fingerprint, which is compared here alone. */
-static int borrow(app *a, const alore_weights *from, bool rest, bool head,
-                  alore_weights **out)
+static int borrow(app *a, const alore_weights *from, bool rest, bool head, alore_weights **out)
 {
     const char *key, *value;
     if (!*out && alore_weights_create(&a->ctx, out)) return fail_library(a, 1, "memory");
@@ -779,8 +781,7 @@ static int make_base(app *a, network *n)
     if (n->new_head || (rows && rows != has)) {
         n->base = NULL;
         rc = borrow(a, n->file, true, false, &n->base);
-        if (!rc) rc = n->new_head ? add_head(a, n, n->base)
-                                  : borrow(a, n->adapter, false, true, &n->base);
+        if (!rc) rc = n->new_head ? add_head(a, n, n->base) : borrow(a, n->adapter, false, true, &n->base);
     }
     if (!rc && n->adapter) rc = borrow(a, n->adapter, true, !n->new_head, &n->start);
     if (!rc && n->adapter && n->new_head) rc = add_head(a, n, n->start);
@@ -797,10 +798,10 @@ static int settle_head(app *a, network *n, const data_set *d, bool may)
     const char *own = meta(n->adapter, "alore.labels");
     n->labels = own || head_rows(n->adapter) ? own : meta(n->file, "alore.labels");
     bool renamed = d && d->names && n->labels && strcmp(d->names, n->labels);
-    int want = s->classes                            ? (int)s->classes
-               : d && d->classes                     ? d->classes
-               : n->classes_said || !n->file         ? n->config.classes
-                                                     : has;
+    int want = s->classes                    ? (int)s->classes
+               : d && d->classes             ? d->classes
+               : n->classes_said || !n->file ? n->config.classes
+                                             : has;
     n->config.classes = want;
     n->config.no_head = want == 0;
     if (!n->file) return 0;
@@ -808,8 +809,7 @@ static int settle_head(app *a, network *n, const data_set *d, bool may)
     if (!n->new_head) return make_base(a, n);
     if (want != has && (!may || forbidden))
         return fail(a, 1, s->weights, "its head has %d classes, not %d, and %s", has, want,
-                    forbidden ? "--head-init keep forbids a new one"
-                              : "only training makes a new one");
+                    forbidden ? "--head-init keep forbids a new one" : "only training makes a new one");
     if (!may)
         return fail(a, 1, s->weights,
                     "its head is for '%.120s', the data for '%.120s', and only training "
@@ -823,6 +823,21 @@ static int settle_head(app *a, network *n, const data_set *d, bool may)
     return make_base(a, n);
 }
 
+/* Say in an adapter's metadata what it belongs to; NULL: not known. */
+static int describe(app *a, const network *n, const char *labels, const char *transform,
+                    alore_weights *adapter)
+{
+    char base[17], backbone[256];
+    const char *keys[] = {"alore.backbone", "alore.base", "alore.labels", "alore.transform"};
+    const char *values[] = {backbone, base, labels, transform};
+    snprintf(base, sizeof base, "%016llx", (unsigned long long)n->fingerprint);
+    alore_vit_text(&n->config, backbone, sizeof backbone);
+    for (int i = 0; i < 4; ++i)
+        if (values[i] && alore_weights_set_meta(adapter, keys[i], values[i]))
+            return fail_library(a, 1, keys[i]);
+    return 0;
+}
+
 /* ---- From the network to a run ---------------------------------------------- */
 
 typedef struct machine {
@@ -832,8 +847,7 @@ typedef struct machine {
 } machine;
 
 /* Build the network with `rules`, or those of the adapter. */
-static int build_model(app *a, const network *n, const char *rules, bool train,
-                       alore_model **out)
+static int build_model(app *a, const network *n, const char *rules, bool train, alore_model **out)
 {
     alore_vit_config c = n->config;
     alore_model *m;
@@ -860,6 +874,15 @@ static int build_model(app *a, const network *n, const char *rules, bool train,
     return status ? fail_library(a, 1, what) : 0;
 }
 
+/* The network of a command without data, built. */
+static int open_model(app *a, network *n, const char *rules, bool train, alore_model **out)
+{
+    bool dry = (a->command->bit & C_ADAPTER) == 0;
+    int rc = open_network(a, n, a->set.adapter);
+    if (!rc) rc = settle_head(a, n, NULL, dry);
+    return rc ? rc : build_model(a, n, rules, train, out);
+}
+
 /* Plan it with as many lanes as there are threads, fewer where memory asks for it. */
 static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_plan **out)
 {
@@ -869,13 +892,8 @@ static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_
     o.batch = batch;
     o.train = train;
     o.limit = s->memory < SIZE_MAX ? (size_t)s->memory : SIZE_MAX;
-    o.recompute = !train             ? ALORE_KEEP
-                  : fit              ? ALORE_TO_FIT
-                  : s->recompute > 0 ? ALORE_BLOCKS
-                                     : ALORE_KEEP;
-    o.optimizer = s->optimizer == 0 ? ALORE_ADAMW
-                  : s->momentum > 0 ? ALORE_MOMENTUM
-                                    : ALORE_SGD;
+    o.recompute = !train ? ALORE_KEEP : fit ? ALORE_TO_FIT : s->recompute > 0 ? ALORE_BLOCKS : ALORE_KEEP;
+    o.optimizer = s->optimizer == 0 ? ALORE_ADAMW : s->momentum > 0 ? ALORE_MOMENTUM : ALORE_SGD;
     for (o.lanes = s->threads < batch ? (int)s->threads : batch;; --o.lanes) {
         alore_status status = alore_plan_create(m, &o, out);
         size_t total = status ? 0 : alore_plan_memory(*out).total;
@@ -891,17 +909,14 @@ static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_
 }
 
 /* Model, plan and run. Parameters start from the seed, or from the adapter. */
-static int make_machine(app *a, const network *n, const char *rules, bool train, int batch,
-                        machine *out)
+static int make_machine(app *a, const network *n, const char *rules, bool train, int batch, machine *out)
 {
     int rc = build_model(a, n, rules, train, &out->model);
     if (!rc) rc = make_plan(a, out->model, batch, train, &out->plan);
     if (rc) return rc;
-    if (alore_run_create(out->plan, n->base, &out->run) ||
-        alore_run_reset(out->run, a->set.seed))
+    if (alore_run_create(out->plan, n->base, &out->run) || alore_run_reset(out->run, a->set.seed))
         return fail_library(a, 1, a->set.weights);
-    if (n->start && alore_run_load(out->run, n->start))
-        return fail_library(a, 1, n->adapter_path);
+    if (n->start && alore_run_load(out->run, n->start)) return fail_library(a, 1, n->adapter_path);
     return 0;
 }
 
@@ -910,8 +925,8 @@ static int make_machine(app *a, const network *n, const char *rules, bool train,
 typedef struct source {
     data_set data;
     img_transform transform;
-    const char *text; /* of the transform, NULL: not known                          */
-    const char *what; /* the option that names the data                             */
+    const char *text; /* of the transform, NULL: not known */
+    const char *what; /* the option that names the data */
 } source;
 
 /* What the family's publications do to a picture (timm's settings). */
@@ -919,12 +934,10 @@ static const char *usual_transform(app *a, const alore_vit_config *c)
 {
     bool clip = c->pre_norm, dino = c->layer_scale;
     int side = clip || dino ? c->height : (int)floor(c->height / 0.9);
-    const char *stats =
-        clip   ? "mean=0.48145466-0.4578275-0.40821073,std=0.26862954-0.26130258-0.27577711"
-        : dino ? "mean=0.485-0.456-0.406,std=0.229-0.224-0.225"
-               : "mean=0.5,std=0.5";
-    if (c->height != c->width)
-        return text_of(a, "resize=%dx%d:bicubic,%s", c->height, c->width, stats);
+    const char *stats = clip   ? "mean=0.48145466-0.4578275-0.40821073,std=0.26862954-0.26130258-0.27577711"
+                        : dino ? "mean=0.485-0.456-0.406,std=0.229-0.224-0.225"
+                               : "mean=0.5,std=0.5";
+    if (c->height != c->width) return text_of(a, "resize=%dx%d:bicubic,%s", c->height, c->width, stats);
     return text_of(a, "short=%d:bicubic,crop=%d,%s", side, c->height, stats);
 }
 
@@ -960,21 +973,18 @@ static int find_transform(app *a, const network *n, source *s)
 }
 
 /* Item `index` as sample `at` of the run's batch. */
-static int fill(app *a, const network *n, const machine *m, const source *s, int at,
-                int index)
+static int fill(app *a, const network *n, const machine *m, const source *s, int at, int index)
 {
     char why[IMG_WHY];
     int h = n->config.height, w = n->config.width;
     float *image = (float *)alore_run_input(m->run, "image");
     size_t each = 3 * (size_t)h * (size_t)w;
-    if (data_item(&s->data, index, &s->transform, h, w, image + (size_t)at * each, why))
-        return 0;
+    if (data_item(&s->data, index, &s->transform, h, w, image + (size_t)at * each, why)) return 0;
     return fail(a, 1, s->what, "%s", why);
 }
 
 /* Run items first, first + 1, ... forward, as many as the batch takes. */
-static int forward(app *a, const network *n, const machine *m, const source *s, int first,
-                   int *count)
+static int forward(app *a, const network *n, const machine *m, const source *s, int first, int *count)
 {
     int left = s->data.count - first, rc = 0;
     *count = left < (int)a->set.batch ? left : (int)a->set.batch;
@@ -988,11 +998,11 @@ static int forward(app *a, const network *n, const machine *m, const source *s, 
 typedef struct score {
     double top1, top5, mean_class, loss;
     int count, classes;
-    uint32_t *right, *seen; /* [classes]                                            */
-    uint32_t *confusion;    /* [classes, classes] by label and answer, or NULL      */
+    uint32_t *right, *seen; /* [classes] */
+    uint32_t *confusion;    /* [classes, classes] by label and answer, or NULL */
 } score;
 
-enum { SMALL = 20 };        /* most classes of a confusion matrix that is printed   */
+enum { SMALL = 20 }; /* most classes of a confusion matrix that is printed */
 
 /* Add one sample's logits; false where one of them is not finite. */
 static bool add_score(score *s, const float *logits, int label)
@@ -1016,24 +1026,26 @@ static bool add_score(score *s, const float *logits, int label)
     return true;
 }
 
+/* Score all items. `s` is zero before its first use; its arrays serve again. */
 static int evaluate(app *a, const network *n, const machine *m, const source *d, score *s)
 {
     double start = now();
     int present = 0, count = 0, rc;
     size_t classes = (size_t)n->config.classes;
-    memset(s, 0, sizeof *s);
-    s->classes = n->config.classes;
-    s->right = (uint32_t *)take(a, 2 * classes, sizeof *s->right);
-    if (classes <= SMALL) s->confusion = (uint32_t *)take(a, classes * classes, 4);
-    if (!s->right || (classes <= SMALL && !s->confusion)) return 1;
+    size_t cells = 2 * classes + (classes <= SMALL ? classes * classes : 0);
+    if (!s->right && !(s->right = (uint32_t *)take(a, cells, sizeof *s->right))) return 1;
+    memset(s->right, 0, cells * sizeof *s->right);
     s->seen = s->right + classes;
+    s->confusion = classes <= SMALL ? s->seen + classes : NULL;
+    s->classes = (int)classes;
+    s->count = 0;
+    s->top1 = s->top5 = s->mean_class = s->loss = 0;
     for (int first = 0; first < d->data.count; first += count) {
         if ((rc = forward(a, n, m, d, first, &count))) return rc;
         const float *logits = alore_run_output(m->run, "logits");
         for (int j = 0; j < count; ++j)
             if (!add_score(s, logits + (size_t)j * classes, data_label(&d->data, first + j)))
-                return fail(a, 1, "eval", "item %d: its logits are not finite",
-                            d->data.first + first + j);
+                return fail(a, 1, "eval", "item %d: its logits are not finite", d->data.first + first + j);
         progress(a, "eval", first + count, d->data.count, start, "");
     }
     for (size_t c = 0; c < classes; ++c) {
@@ -1077,42 +1089,48 @@ static void print_confusion(const score *s, const char *names)
     printf("    right\n");
     for (int y = 0; y < s->classes; ++y) {
         printf("%2d %-12.12s ", y, label_name(names, y, text));
-        for (int c = 0; c < s->classes; ++c)
-            printf(" %5u", (unsigned)s->confusion[y * s->classes + c]);
+        for (int c = 0; c < s->classes; ++c) printf(" %5u", (unsigned)s->confusion[y * s->classes + c]);
         if (s->seen[y]) printf("  %5.1f %%", 100.0 * s->right[y] / s->seen[y]);
         printf("\n");
     }
 }
 
+/* What eval and predict have in common: network, data, and a run over a batch. */
+static int open_inference(app *a, network *n, source *d, machine *m)
+{
+    bool eval = a->command->bit == C_EVAL;
+    int rc = open_network(a, n, a->set.adapter);
+    if (!rc) rc = open_source(a, "--data", a->set.data, d);
+    if (!rc) rc = settle_head(a, n, eval ? &d->data : NULL, false);
+    if (!rc && eval) rc = check_labels(a, n, d);
+    if (!rc && n->config.no_head && !a->set.features)
+        rc = fail(a, 1, a->set.weights, "it has no head; predict --features needs none");
+    if (!rc) rc = find_transform(a, n, d);
+    return rc ? rc : make_machine(a, n, NULL, false, (int)a->set.batch, m);
+}
+
 static int run_eval(app *a)
 {
-    report r;
     network n;
-    machine m = {0};
-    score s;
-    source *d = (source *)take(a, 1, sizeof *d);
-    int rc = d ? open_network(a, &n, a->set.adapter) : 1;
-    if (!rc) rc = open_source(a, "--data", a->set.data, d);
-    if (!rc) rc = settle_head(a, &n, &d->data, false);
-    if (!rc) rc = check_labels(a, &n, d);
-    if (!rc) rc = find_transform(a, &n, d);
-    if (!rc) rc = make_machine(a, &n, NULL, false, (int)a->set.batch, &m);
-    if (!rc) rc = evaluate(a, &n, &m, d, &s);
+    machine m = {NULL, NULL, NULL};
+    score s = {0};
+    source d = {0};
+    int rc = open_inference(a, &n, &d, &m);
+    if (!rc) rc = evaluate(a, &n, &m, &d, &s);
     if (!rc) {
-        r = put_begin(a);
+        report r = put_begin(a);
         put_score(&r, &s, true);
-        put_close(&r, '}');
-        if (!r.json) print_confusion(&s, d->data.names ? d->data.names : n.labels);
+        put_end(&r);
+        if (!r.json) print_confusion(&s, d.data.names ? d.data.names : n.labels);
     }
-    if (d) data_close(&d->data);
+    data_close(&d.data);
     return rc;
 }
 
 /* ---- predict ---------------------------------------------------------------- */
 
 /* Forward all items into the tensors logits and, if asked for, features. */
-static int predict(app *a, const network *n, const machine *m, const source *d,
-                   alore_weights *out)
+static int predict(app *a, const network *n, const machine *m, const source *d, alore_weights *out)
 {
     double start = now();
     size_t total = (size_t)d->data.count, classes = (size_t)n->config.classes;
@@ -1125,11 +1143,8 @@ static int predict(app *a, const network *n, const machine *m, const source *d,
         if ((rc = forward(a, n, m, d, first, &count))) break;
         size_t at = (size_t)first, rows = (size_t)count;
         if (logits)
-            store_floats(logits + 4 * at * classes, alore_run_output(m->run, "logits"),
-                         rows * classes);
-        if (features)
-            store_floats(features + 4 * at * dim, alore_run_output(m->run, "features"),
-                         rows * dim);
+            store_floats(logits + 4 * at * classes, alore_run_output(m->run, "logits"), rows * classes);
+        if (features) store_floats(features + 4 * at * dim, alore_run_output(m->run, "features"), rows * dim);
         progress(a, "predict", first + count, d->data.count, start, "");
     }
     end_line(a);
@@ -1138,31 +1153,25 @@ static int predict(app *a, const network *n, const machine *m, const source *d,
 
 static int run_predict(app *a)
 {
-    report r;
     network n;
-    machine m = {0};
+    machine m = {NULL, NULL, NULL};
     alore_weights *out = NULL;
-    source *d = (source *)take(a, 1, sizeof *d);
-    int rc = d ? open_network(a, &n, a->set.adapter) : 1;
-    if (!rc) rc = open_source(a, "--data", a->set.data, d);
-    if (!rc) rc = settle_head(a, &n, NULL, false);
-    if (!rc && n.config.no_head && !a->set.features)
-        rc = fail(a, 1, a->set.weights, "it has no head; --features gives what there is");
-    if (!rc) rc = find_transform(a, &n, d);
-    if (!rc) rc = make_machine(a, &n, NULL, false, (int)a->set.batch, &m);
+    source d = {0};
+    int rc = check_out(a);
+    if (!rc) rc = open_inference(a, &n, &d, &m);
     if (!rc && alore_weights_create(&a->ctx, &out)) rc = fail_library(a, 1, "memory");
-    if (!rc) rc = predict(a, &n, &m, d, out);
+    if (!rc) rc = predict(a, &n, &m, &d, out);
     if (!rc && n.labels && alore_weights_set_meta(out, "alore.labels", n.labels))
         rc = fail_library(a, 1, "memory");
     if (!rc && alore_weights_save(out, a->set.out)) rc = fail_library(a, 1, a->set.out);
     if (!rc) {
-        r = put_begin(a);
-        put_whole(&r, "count", (uint64_t)d->data.count);
+        report r = put_begin(a);
+        put_whole(&r, "count", (uint64_t)d.data.count);
         put_whole(&r, "classes", (uint64_t)n.config.classes);
         put_string(&r, "out", a->set.out);
-        put_close(&r, '}');
+        put_end(&r);
     }
-    if (d) data_close(&d->data);
+    data_close(&d.data);
     return rc;
 }
 
@@ -1172,18 +1181,18 @@ typedef struct trainer {
     app *a;
     network n;
     source data, val;
-    machine m, v; /* of training and of --val                                       */
+    machine m, v; /* of training and of --val */
     alore_schedule schedule;
     alore_step_opts opts;
-    uint64_t batches; /* of the whole run                                           */
+    uint64_t batches; /* of the whole run */
     uint64_t step, steps, first_step;
-    const char *tag;  /* of checkpoints: what must not change                       */
-    bytes best;       /* the adapter file that was best so far                      */
+    const char *tag; /* of checkpoints: what must not change */
+    bytes best;      /* the adapter file that was best so far */
     double best_top1;
-    score score;      /* the last, or that of the best                              */
+    score now, score; /* of the last evaluation; of what will be written */
     FILE *log;
-    double loss, start, spent;  /* spent: seconds outside of steps                  */
-    uint64_t items;             /* of this call                                     */
+    double loss, start, spent; /* spent: seconds outside of steps */
+    uint64_t items;            /* of this call */
 } trainer;
 
 /* Batches, steps, warm-up. */
@@ -1192,10 +1201,10 @@ static int plan_steps(trainer *t)
     const settings *s = &t->a->set;
     double n = t->data.data.count, pass = n / (double)s->batch, batches;
     if (s->drop_last && (pass = floor(pass)) < 1)
-        return fail(t->a, 1, "--drop-last", "a batch of %d is never full: there are %d items",
-                    (int)s->batch, t->data.data.count);
-    batches = is_given(t->a, "--steps") ? (double)s->steps * (double)s->accumulate
-                                        : ceil(s->epochs * pass - 1e-9);
+        return fail(t->a, 1, "--drop-last", "a batch of %d is never full: there are %d items", (int)s->batch,
+                    t->data.data.count);
+    batches =
+        is_given(t->a, "--steps") ? (double)s->steps * (double)s->accumulate : ceil(s->epochs * pass - 1e-9);
     t->batches = (uint64_t)batches;
     t->steps = (uint64_t)ceil(batches / (double)s->accumulate);
     if (t->steps > 1000000000)
@@ -1214,13 +1223,13 @@ static int plan_steps(trainer *t)
 static void set_optimizer(trainer *t)
 {
     const settings *s = &t->a->set;
-    t->opts.beta1 = s->betas[0] > 0 ? (float)s->betas[0] : 1e-30f;
-    t->opts.beta2 = s->betas[1] > 0 ? (float)s->betas[1] : 1e-30f;
-    t->opts.eps = s->eps > 0 ? (float)s->eps : 1e-30f;
-    t->opts.momentum = (float)s->momentum;
-    t->opts.decay = (float)s->decay;
+    t->opts.beta1 = s->betas[0] > 0 ? s->betas[0] : 1e-30;
+    t->opts.beta2 = s->betas[1] > 0 ? s->betas[1] : 1e-30;
+    t->opts.eps = s->eps > 0 ? s->eps : 1e-30;
+    t->opts.momentum = s->momentum;
+    t->opts.decay = s->decay;
     t->opts.decay_matrices = s->decay_what == 1;
-    t->opts.clip = (float)s->clip;
+    t->opts.clip = s->clip;
 }
 
 /* The item that stands at place j of batch `batch` of the stream. */
@@ -1255,17 +1264,9 @@ static int check_head(trainer *t)
 /* The adapter as it is now, with all that its file says. */
 static int make_adapter(trainer *t, alore_weights **out)
 {
-    char base[17], backbone[256];
     const char *labels = t->data.data.names ? t->data.data.names : t->n.labels;
-    const char *keys[] = {"alore.backbone", "alore.base", "alore.labels", "alore.transform"};
-    const char *values[] = {backbone, base, labels, t->data.text};
-    snprintf(base, sizeof base, "%016llx", (unsigned long long)t->n.fingerprint);
-    alore_vit_text(&t->n.config, backbone, sizeof backbone);
     if (alore_run_export(t->m.run, out)) return fail_library(t->a, 1, "adapter");
-    for (int i = 0; i < 4; ++i)
-        if (values[i] && alore_weights_set_meta(*out, keys[i], values[i]))
-            return fail_library(t->a, 1, keys[i]);
-    return 0;
+    return describe(t->a, &t->n, labels, t->data.text, *out);
 }
 
 /* A checkpoint: the library's bytes, the best adapter so far, the bits of its top-1, and
@@ -1301,19 +1302,27 @@ static int read_checkpoint(trainer *t)
     size_t count = 0;
     if (!img_file(path, &file, &count, why)) return fail(t->a, 1, path, "%s", why);
     if (!own(t->a, file)) return 1;
-    for (size_t i = 24; count >= 24 && i-- > 0;)
-        tail[i / 8] = tail[i / 8] << 8 | file[count - 24 + i];
+    for (size_t i = 24; count >= 24 && i-- > 0;) tail[i / 8] = tail[i / 8] << 8 | file[count - 24 + i];
     if (count < 24 || tail[1] > count - 24 || tail[2] != count - 24 - tail[1])
         return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
-    if (alore_checkpoint_read(t->m.run, t->tag, file, (size_t)tail[2]))
-        return fail_library(t->a, 1, path);
+    if (alore_checkpoint_read(t->m.run, t->tag, file, (size_t)tail[2])) return fail_library(t->a, 1, path);
     memcpy(&t->best_top1, tail, sizeof t->best_top1);
     if (!bytes_write(&t->best, file + tail[2], (size_t)tail[1]))
         return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
     t->step = t->m.run->step;
     if (t->step <= t->steps) return 0;
-    return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for",
-                (unsigned long long)t->step, (unsigned long long)t->steps);
+    return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for", (unsigned long long)t->step,
+                (unsigned long long)t->steps);
+}
+
+/* Where both sets name their classes they must agree, or labels mean other things. */
+static int check_val(trainer *t)
+{
+    const data_set *d = &t->data.data, *v = &t->val.data;
+    if (d->names && v->names && strcmp(d->names, v->names))
+        return fail(t->a, 1, "--val", "its classes are '%.200s', those of --data '%.200s'", v->names,
+                    d->names);
+    return 0;
 }
 
 /* Open all that training reads; nothing is written yet. */
@@ -1321,11 +1330,13 @@ static int open_training(trainer *t)
 {
     app *a = t->a;
     const settings *s = &a->set;
-    int rc = open_network(a, &t->n, s->init_adapter);
+    int rc = check_out(a);
+    if (!rc) rc = open_network(a, &t->n, s->init_adapter);
     if (!rc && !t->n.file) rc = fail(a, 2, "--weights", "missing: training needs a base");
     if (!rc) rc = open_source(a, "--data", s->data, &t->data);
     if (!rc && s->val) rc = open_source(a, "--val", s->val, &t->val);
     if (!rc) rc = settle_head(a, &t->n, &t->data.data, true);
+    if (!rc) rc = check_val(t);
     if (!rc) rc = check_labels(a, &t->n, &t->data);
     if (!rc && s->val) rc = check_labels(a, &t->n, &t->val);
     if (!rc) rc = find_transform(a, &t->n, &t->data);
@@ -1338,15 +1349,17 @@ static int open_training(trainer *t)
     set_optimizer(t);
     rc = make_machine(a, &t->n, s->attach, true, (int)s->batch, &t->m);
     if (!rc) rc = check_head(t);
-    if (!rc && s->val)
-        rc = make_machine(a, &t->n, s->attach, false, (int)s->batch, &t->v);
+    if (!rc && s->val) rc = make_machine(a, &t->n, s->attach, false, (int)s->batch, &t->v);
     if (rc) return rc;
-    t->tag = text_of(a, "rules %s\nbase %016llx\nclasses %d\nitems %d\nbatch %d\n"
-                        "accumulate %d\nseed %llu\nshuffle %d\ndrop-last %d\noptimizer %d",
-                     alore_rules(t->m.model), (unsigned long long)t->n.fingerprint,
-                     t->n.config.classes, d->count, (int)s->batch, (int)s->accumulate,
-                     (unsigned long long)s->seed, s->shuffle, s->drop_last,
-                     s->optimizer == 0 ? 0 : s->momentum > 0 ? 1 : 2);
+    t->tag =
+        text_of(a,
+                "rules %s\nbase %016llx\nclasses %d\nitems %d\nbatch %d\n"
+                "accumulate %d\nseed %llu\nshuffle %d\ndrop-last %d\noptimizer %d",
+                alore_rules(t->m.model), (unsigned long long)t->n.fingerprint, t->n.config.classes, d->count,
+                (int)s->batch, (int)s->accumulate, (unsigned long long)s->seed, s->shuffle, s->drop_last,
+                s->optimizer == 0 ? 0
+                : s->momentum > 0 ? 1
+                                  : 2);
     t->best_top1 = -1;
     if (s->resume) rc = read_checkpoint(t);
     t->first_step = t->step;
@@ -1364,17 +1377,18 @@ static int train_batch(trainer *t, uint64_t batch, double *sum)
         if ((rc = fill(a, &t->n, &t->m, &t->data, j, item))) return rc;
         label[j] = data_label(&t->data.data, item);
     }
-    if (alore_backward(t->m.run, count)) return fail_library(a, 1, "train");
+    alore_status status = alore_backward(t->m.run, count);
     const float *loss = alore_run_output(t->m.run, "loss");
     for (int j = 0; j < count; ++j) {
         if (!isfinite(loss[j]))
-            return fail(a, 1, "train", "step %llu: the loss of item %d is not finite; "
-                                       "nothing is written",
+            return fail(a, 1, "train",
+                        "step %llu: the loss of item %d is not finite; "
+                        "nothing is written",
                         (unsigned long long)t->step + 1,
                         t->data.data.first + stream_item(t, batch, (uint64_t)j));
         *sum += (double)loss[j];
     }
-    return 0;
+    return status ? fail_library(a, 1, "train") : 0;
 }
 
 static void write_log(trainer *t, float lr, float norm, double rate)
@@ -1410,11 +1424,11 @@ static int train_step(trainer *t)
     ++t->step;
     double took = now() - start;
     if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
-    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g",
-             (unsigned long long)t->step, t->loss, (double)lr);
+    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss,
+             (double)lr);
     progress(a, "train", (double)t->items,
-             (double)(t->batches - t->first_step * per_step) * (double)a->set.batch,
-             t->start + t->spent, note);
+             (double)(t->batches - t->first_step * per_step) * (double)a->set.batch, t->start + t->spent,
+             note);
     return 0;
 }
 
@@ -1424,25 +1438,24 @@ static int validate(trainer *t)
     double start = now();
     alore_weights *adapter = NULL;
     alore_writer w = {bytes_write, NULL};
-    score s;
+    score *s = &t->now;
     int rc = make_adapter(t, &adapter);
     if (!rc && alore_run_load(t->v.run, adapter)) rc = fail_library(t->a, 1, "--val");
-    if (!rc) rc = evaluate(t->a, &t->n, &t->v, &t->val, &s);
-    bool best = !rc && s.top1 > t->best_top1;
-    if (!rc && (best || t->a->set.keep == 0)) t->score = s;
+    if (!rc) rc = evaluate(t->a, &t->n, &t->v, &t->val, s);
+    bool best = !rc && s->top1 > t->best_top1;
+    if (!rc && (best || t->a->set.keep == 0)) t->score = *s;
     if (best) {
-        t->best_top1 = s.top1;
+        t->best_top1 = s->top1;
         t->best.count = 0;
         w.user = &t->best;
-        if (t->a->set.keep == 1 && alore_weights_write(adapter, &w))
-            rc = fail_library(t->a, 1, "--keep");
+        if (t->a->set.keep == 1 && alore_weights_write(adapter, &w)) rc = fail_library(t->a, 1, "--keep");
     }
     alore_weights_destroy(adapter);
     t->spent += now() - start;
     if (rc || t->a->set.quiet) return rc;
     end_line(t->a);
-    fprintf(stderr, "step %llu  val top1 %.2f %%  top5 %.2f %%  loss %.4f\n",
-            (unsigned long long)t->step, 100 * s.top1, 100 * s.top5, s.loss);
+    fprintf(stderr, "step %llu  val top1 %.2f %%  top5 %.2f %%  loss %.4f\n", (unsigned long long)t->step,
+            100 * s->top1, 100 * s->top5, s->loss);
     return 0;
 }
 
@@ -1475,45 +1488,56 @@ static int train_loop(trainer *t)
     if (!rc && s->checkpoint && t->first_step == t->steps) rc = write_checkpoint(t);
     t->spent = now() - t->start - t->spent;
     end_line(a);
-    if (t->log && fclose(t->log) && !rc)
-        rc = fail(a, 1, s->log, "cannot be written: %s", strerror(errno));
+    if (t->log && fclose(t->log) && !rc) rc = fail(a, 1, s->log, "cannot be written: %s", strerror(errno));
     return rc;
 }
 
+/* The adapter file; where the best came from a checkpoint, its score, too. */
 static int write_adapter(trainer *t)
 {
     alore_weights *adapter = NULL;
-    if (t->best.count) return save(t->a, t->a->set.out, &t->best);
-    int rc = make_adapter(t, &adapter);
-    if (!rc && alore_weights_save(adapter, t->a->set.out))
-        rc = fail_library(t->a, 1, t->a->set.out);
+    int rc = 0;
+    if (t->best.count) {
+        if (!t->score.count) {
+            if (alore_weights_open(&t->a->ctx, t->best.data, t->best.count, &adapter) ||
+                alore_run_load(t->v.run, adapter))
+                return fail_library(t->a, 1, "--resume");
+            rc = evaluate(t->a, &t->n, &t->v, &t->val, &t->score);
+        }
+        return rc ? rc : save(t->a, t->a->set.out, &t->best);
+    }
+    rc = make_adapter(t, &adapter);
+    if (!rc && alore_weights_save(adapter, t->a->set.out)) rc = fail_library(t->a, 1, t->a->set.out);
     return rc;
+}
+
+static void put_training(const trainer *t)
+{
+    report r = put_begin(t->a);
+    double seconds = t->spent > 1e-9 ? t->spent : 1e-9;
+    put_whole(&r, "steps", t->step);
+    put_real(&r, "loss", t->items ? (double)(float)t->loss : (double)NAN);
+    put_real(&r, "images_per_second", (double)(float)((double)t->items / seconds));
+    put_real(&r, "seconds", (double)(float)seconds);
+    put_whole(&r, "trainable", alore_trainable(t->m.plan));
+    if (t->a->set.val) {
+        put_score(&r, &t->score, !r.json);
+        put_open(&r, "val", '{');
+        if (r.json) put_score(&r, &t->score, true);
+        put_close(&r, '}');
+    }
+    put_end(&r);
 }
 
 static int run_train(app *a)
 {
-    report r;
     trainer *t = (trainer *)take(a, 1, sizeof *t);
     if (!t) return 1;
     t->a = a;
     int rc = open_training(t);
     if (!rc) rc = train_loop(t);
     if (!rc) rc = write_adapter(t);
-    if (!rc) {
-        double seconds = t->spent > 1e-9 ? t->spent : 1e-9;
-        r = put_begin(a);
-        put_whole(&r, "steps", t->step);
-        put_real(&r, "loss", t->items ? (double)(float)t->loss : (double)NAN);
-        put_real(&r, "images_per_second", (double)(float)((double)t->items / seconds));
-        put_real(&r, "seconds", (double)(float)seconds);
-        put_whole(&r, "trainable", alore_trainable(t->m.plan));
-        if (a->set.val) put_score(&r, &t->score, false);
-        if (a->set.val && !r.json) put_real(&r, "val loss", t->score.loss);
-        put_open(&r, "val", '{');
-        if (a->set.val && r.json) put_score(&r, &t->score, true);
-        put_close(&r, '}');
-        put_close(&r, '}');
-    }
+    if (!rc) put_training(t);
     data_close(&t->data.data);
     data_close(&t->val.data);
     free(t->best.data);
@@ -1538,8 +1562,7 @@ static int merged_metadata(app *a, const network *n, alore_weights *w)
     if (!status && (!meta(n->file, "alore.backbone") || (head && other)))
         status = alore_weights_set_meta(w, "alore.backbone", backbone);
     value = meta(n->adapter, "alore.labels");
-    if (!status && head && (value || other))
-        status = alore_weights_set_meta(w, "alore.labels", value);
+    if (!status && head && (value || other)) status = alore_weights_set_meta(w, "alore.labels", value);
     value = meta(n->file, "alore.transform");
     if (!value) value = usual_transform(a, &n->config);
     if (!status && steps && strcmp(steps, value))
@@ -1550,31 +1573,28 @@ static int merged_metadata(app *a, const network *n, alore_weights *w)
 static int run_merge(app *a)
 {
     static const alore_dtype types[] = {ALORE_F32, ALORE_F16, ALORE_BF16};
-    report r;
     network n;
     alore_model *model = NULL;
     alore_weights *merged = NULL;
     alore_merge_opts o = ALORE_ZERO;
     alore_merge_report c = ALORE_ZERO;
-    int rc = open_network(a, &n, a->set.adapter);
-    if (!rc) rc = settle_head(a, &n, NULL, false);
-    if (!rc) rc = build_model(a, &n, NULL, false, &model);
+    int rc = check_out(a);
+    if (!rc) rc = open_model(a, &n, NULL, false, &model);
     if (rc) return rc;
     o.convert = is_given(a, "--dtype");
     o.dtype = types[a->set.dtype];
     o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
-    if (alore_merge(model, n.base, n.start, &o, &merged, &c))
-        return fail_library(a, 1, "merge");
+    if (alore_merge(model, n.base, n.start, &o, &merged, &c)) return fail_library(a, 1, "merge");
     if ((rc = merged_metadata(a, &n, merged))) return rc;
     if (alore_weights_save(merged, a->set.out)) return fail_library(a, 1, a->set.out);
-    r = put_begin(a);
+    report r = put_begin(a);
     put_whole(&r, "sites", (uint64_t)c.sites);
     put_whole(&r, "tensors_changed", (uint64_t)c.tensors_changed);
     put_real(&r, "worst_error", (double)c.worst_error);
     put_string(&r, "worst_site", c.worst_site);
     put_share(&r, "worst_lost", (double)c.worst_lost);
     put_string(&r, "lost_site", c.lost_site);
-    put_close(&r, '}');
+    put_end(&r);
     return 0;
 }
 
@@ -1593,35 +1613,21 @@ static const char *export_path(app *a)
 
 static int run_export(app *a)
 {
-    static const char *const keys[] = {"alore.backbone", "alore.base", "alore.labels",
-                                       "alore.transform"};
-    report r;
     network n;
     alore_model *model = NULL;
     alore_weights *lora = NULL;
-    char backbone[256], base[17];
     if (a->set.as == 0) return fail(a, 2, "--as", "peft is not there yet: lora is");
-    int rc = open_network(a, &n, a->set.adapter);
-    if (!rc) rc = settle_head(a, &n, NULL, false);
-    if (!rc) rc = build_model(a, &n, NULL, false, &model);
+    int rc = open_model(a, &n, NULL, false, &model);
     if (rc) return rc;
     if (alore_export_lora(model, n.base, n.start, &lora)) return fail_library(a, 1, "export");
-    alore_vit_text(&n.config, backbone, sizeof backbone);
-    snprintf(base, sizeof base, "%016llx", (unsigned long long)n.fingerprint);
-    for (int i = 0; i < 4; ++i) {
-        const char *value = i == 0   ? backbone
-                            : i == 1 ? base
-                                     : meta(n.adapter, keys[i]);
-        if (value && alore_weights_set_meta(lora, keys[i], value))
-            return fail_library(a, 1, keys[i]);
-    }
-    const char *path = export_path(a);
+    rc = describe(a, &n, n.labels, meta(n.adapter, "alore.transform"), lora);
+    const char *path = rc ? NULL : export_path(a);
     if (!path) return 1;
     if (alore_weights_save(lora, path)) return fail_library(a, 1, path);
-    r = put_begin(a);
+    report r = put_begin(a);
     put_string(&r, "out", path);
     put_string(&r, "rules", meta(lora, "alore.rules"));
-    put_close(&r, '}');
+    put_end(&r);
     return 0;
 }
 
@@ -1642,8 +1648,7 @@ static void put_tensor(report *r, const alore_tensor *t)
     }
     printf("  %-6s", alore_dtype_name(t->dtype));
     int wide = 0;
-    for (int i = 0; i < t->rank; ++i)
-        wide += printf("%s%llu", i ? "x" : "", (unsigned long long)t->dims[i]);
+    for (int i = 0; i < t->rank; ++i) wide += printf("%s%llu", i ? "x" : "", (unsigned long long)t->dims[i]);
     printf("%*s", wide < 18 ? 18 - wide : 1, "");
     put_text(stdout, t->name, t->name_bytes, false);
     putchar('\n');
@@ -1651,7 +1656,6 @@ static void put_tensor(report *r, const alore_tensor *t)
 
 static int run_info(app *a)
 {
-    report r;
     alore_weights *w = NULL;
     alore_vit_config c;
     char backbone[256] = "", print[20];
@@ -1662,37 +1666,36 @@ static int run_info(app *a)
     if (said ? !alore_vit_parse(&a->ctx, said, &c, NULL) : !alore_vit_detect(&a->ctx, w, &c))
         alore_vit_text(&c, backbone, sizeof backbone);
     snprintf(print, sizeof print, "%016llx", (unsigned long long)alore_weights_fingerprint(w));
-    r = put_begin(a);
+    report r = put_begin(a);
     put_string(&r, "fingerprint", print);
     put_string(&r, "backbone", *backbone ? backbone : NULL);
     put_open(&r, "metadata", '{');
     for (int i = 0; i < alore_weights_meta_count(w); ++i) {
         alore_weights_meta_at(w, i, &key, &value);
-        put_string(&r, r.json ? key : i ? "" : "metadata",
+        put_string(&r,
+                   r.json ? key
+                   : i    ? ""
+                          : "metadata",
                    r.json ? value : text_of(a, "%s = %s", key, value));
     }
     put_close(&r, '}');
-    put_open(&r, "tensors", '[');
     for (int i = 0; i < alore_weights_count(w); ++i) total += alore_weights_at(w, i)->bytes;
-    if (!r.json)
-        printf("%-16s  %d, %llu bytes\n", "tensors", alore_weights_count(w),
-               (unsigned long long)total);
+    put_whole(&r, "bytes", total);
+    put_whole(&r, "count", (uint64_t)alore_weights_count(w));
+    put_open(&r, "tensors", '[');
     for (int i = 0; i < alore_weights_count(w); ++i) put_tensor(&r, alore_weights_at(w, i));
     put_close(&r, ']');
-    put_close(&r, '}');
+    put_end(&r);
     return 0;
 }
 
 static int run_sites(app *a)
 {
-    report r;
     network n;
     alore_model *m = NULL;
-    int rc = open_network(a, &n, NULL);
-    if (!rc) rc = settle_head(a, &n, NULL, true);
-    if (!rc) rc = build_model(a, &n, a->set.attach, false, &m);
+    int rc = open_model(a, &n, a->set.attach, false, &m);
     if (rc) return rc;
-    r = put_begin(a);
+    report r = put_begin(a);
     put_open(&r, "sites", '[');
     if (!r.json) printf("%-28s %-8s %8s %8s  %s\n", "site", "kind", "in", "out", "rules");
     for (int i = 0; i < alore_site_count(m); ++i) {
@@ -1701,21 +1704,20 @@ static int run_sites(app *a)
         char *rules = (char *)take(a, need, 1);
         if (!rules) return 1;
         alore_site_rules(m, i, rules, need);
-        if (!r.json)
-            printf("%-28s %-8s %8d %8d  %s\n", s->name, alore_kind_name(s->kind), s->in,
-                   s->out, rules);
-        put_open(&r, NULL, '{');
-        if (r.json) {
-            put_string(&r, "name", s->name);
-            put_string(&r, "kind", alore_kind_name(s->kind));
-            put_whole(&r, "in", (uint64_t)s->in);
-            put_whole(&r, "out", (uint64_t)s->out);
-            put_string(&r, "rules", rules);
+        if (!r.json) {
+            printf("%-28s %-8s %8d %8d  %s\n", s->name, alore_kind_name(s->kind), s->in, s->out, rules);
+            continue;
         }
+        put_open(&r, NULL, '{');
+        put_string(&r, "name", s->name);
+        put_string(&r, "kind", alore_kind_name(s->kind));
+        put_whole(&r, "in", (uint64_t)s->in);
+        put_whole(&r, "out", (uint64_t)s->out);
+        put_string(&r, "rules", rules);
         put_close(&r, '}');
     }
     put_close(&r, ']');
-    put_close(&r, '}');
+    put_end(&r);
     return 0;
 }
 
@@ -1726,19 +1728,16 @@ static bool write_out(void *user, const void *data, size_t count)
 
 static int run_plan(app *a)
 {
-    report r;
-    alore_writer w = {write_out, NULL};
+    alore_writer w = {write_out, stdout};
     network n;
     alore_model *m = NULL;
     alore_plan *p = NULL;
     bool train = a->set.train;
-    int rc = open_network(a, &n, NULL);
-    if (!rc) rc = settle_head(a, &n, NULL, true);
-    if (!rc) rc = build_model(a, &n, a->set.attach, train, &m);
+    int rc = open_model(a, &n, a->set.attach, train, &m);
     if (!rc) rc = make_plan(a, m, (int)a->set.batch, train, &p);
     if (rc) return rc;
     alore_memory b = alore_plan_memory(p);
-    r = put_begin(a);
+    report r = put_begin(a);
     put_whole(&r, "base", b.base);
     put_whole(&r, "params", b.params);
     put_whole(&r, "frozen", b.frozen);
@@ -1754,17 +1753,16 @@ static int run_plan(app *a)
     put_whole(&r, "trainable", alore_trainable(p));
     put_real(&r, "flops", alore_plan_flops(p));
     put_whole(&r, "records", (uint64_t)alore_plan_records(p));
-    put_close(&r, '}');
-    w.user = stdout;
+    put_end(&r);
     if (a->set.records && !r.json && alore_plan_print(p, &w)) return fail_library(a, 1, "plan");
     return 0;
 }
 
 /* ---- count ------------------------------------------------------------------ */
 
-typedef struct published { /* a row of the papers' tables, for ViT-B, in millions    */
-    const char *name, *rules; /* rules NULL: those of the method                    */
-    double millions;          /* 0: none                                            */
+typedef struct published {    /* a row of the papers' tables, for ViT-B, in millions */
+    const char *name, *rules; /* rules NULL: those of the method */
+    double millions;          /* 0: none */
     const char *note;
 } published;
 
@@ -1819,8 +1817,8 @@ static int put_method(app *a, report *r, network n, const published *row, bool k
     if (rc) return rc;
     if (!r->json) {
         if (known && row->millions > 0) snprintf(text, sizeof text, "%.2f M", row->millions);
-        printf("%-12s %-46s %12llu  %-8s %s\n", row->name, row->rules,
-               (unsigned long long)c.trainable, text, known ? row->note : "");
+        printf("%-12s %-46s %12llu  %-8s %s\n", row->name, row->rules, (unsigned long long)c.trainable, text,
+               known ? row->note : "");
         return 0;
     }
     put_open(r, NULL, '{');
@@ -1835,17 +1833,14 @@ static int put_method(app *a, report *r, network n, const published *row, bool k
 /* Every method with its published rules, and what can be had by unfreezing. */
 static int count_all(app *a, const network *n)
 {
-    report r;
     const alore_method *m;
     const published *end = rows + sizeof rows / sizeof *rows;
     bool known = !strcmp(a->set.backbone ? a->set.backbone : "", vit_b);
     int rc = 0;
-    r = put_begin(a);
+    report r = put_begin(a);
     put_open(&r, "methods", '[');
-    if (!r.json)
-        printf("%-12s %-46s %12s  %s\n", "method", "rules", "trainable", "published");
-    for (const published *row = rows; !rc && row->rules; ++row)
-        rc = put_method(a, &r, *n, row, known);
+    if (!r.json) printf("%-12s %-46s %12s  %s\n", "method", "rules", "trainable", "published");
+    for (const published *row = rows; !rc && row->rules; ++row) rc = put_method(a, &r, *n, row, known);
     for (int i = 0; !rc && (m = alore_method_at(&a->ctx, i)); ++i) {
         published row = {m->name, m->usual, 0, ""};
         if (!m->usual || !m->emit) continue;
@@ -1854,13 +1849,12 @@ static int count_all(app *a, const network *n)
         rc = put_method(a, &r, *n, &row, known);
     }
     put_close(&r, ']');
-    put_close(&r, '}');
+    put_end(&r);
     return rc;
 }
 
 static int run_count(app *a)
 {
-    report r;
     network n;
     counts c;
     if (!a->set.weights && !a->set.backbone) a->set.backbone = vit_b;
@@ -1869,11 +1863,11 @@ static int run_count(app *a)
     if (!rc && !a->set.attach) return count_all(a, &n);
     if (!rc) rc = count_rules(a, &n, a->set.attach, &c);
     if (rc) return rc;
-    r = put_begin(a);
+    report r = put_begin(a);
     put_whole(&r, "trainable", c.trainable);
     put_whole(&r, "head", c.head);
     put_whole(&r, "adapters", c.adapters);
-    put_close(&r, '}');
+    put_end(&r);
     return 0;
 }
 
@@ -1883,8 +1877,7 @@ static int run_help(app *a);
 
 /* clang-format off */
 static const command commands[] = {
-    {"info", C_INFO, "FILE", "tensors, shapes, types, metadata, fingerprint, backbone", "",
-     run_info},
+    {"info", C_INFO, "FILE", "tensors, shapes, types, metadata, fingerprint, backbone", "", run_info},
     {"sites", C_SITES, "NETWORK [--attach RULES]",
      "dry run: every site, its kind and widths, and which rule takes it", "", run_sites},
     {"plan", C_PLAN, "NETWORK [--attach RULES] [--batch N] [--train] [--records]",
@@ -1894,8 +1887,7 @@ static const command commands[] = {
     {"eval", C_EVAL, "NETWORK [--adapter FILE] --data DATA",
      "top-1, top-5, mean per class, loss, confusion", "--weights --data", run_eval},
     {"predict", C_PREDICT, "NETWORK [--adapter FILE] --data DATA --out FILE.safetensors",
-     "logits F32 [n, classes], with --features the head's input, too",
-     "--weights --data --out", run_predict},
+     "logits F32 [n, classes], with --features the head's input, too", "--weights --data --out", run_predict},
     {"merge", C_MERGE, "NETWORK --adapter FILE --out FILE",
      "the merged checkpoint and its certificate", "--weights --adapter --out", run_merge},
     {"export", C_EXPORT, "NETWORK --adapter FILE --as peft|lora --out DIR",
@@ -1921,15 +1913,13 @@ static void help_command(const command *c)
 {
     char left[64], start[40];
     printf("alore %s %s\n\n  %s\n\n", c->name, c->usage, c->help);
-    if (c->bit & C_NET)
-        printf("  NETWORK is --weights FILE, --backbone SPEC, or both.\n\n");
+    if (c->bit & C_NET) printf("  NETWORK is --weights FILE, --backbone SPEC, or both.\n\n");
     for (int i = 0; i < OPTIONS; ++i) {
         const option *o = &options[i];
         if (!(o->commands & c->bit)) continue;
         snprintf(left, sizeof left, "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
         *start = 0;
-        if (o->start)
-            snprintf(start, sizeof start, "%s(%s)", *o->help ? " " : "", o->start);
+        if (o->start) snprintf(start, sizeof start, "%s(%s)", *o->help ? " " : "", o->start);
         printf("  %-36s  %s%s\n", left, o->help, start);
     }
 }
@@ -1937,12 +1927,11 @@ static void help_command(const command *c)
 /* Formula, paper, keys and what it costs. */
 static int help_method(app *a, const alore_method *m)
 {
-    static const char *const places[] = {"default", "input", "parallel",
-                                         "output",  "weight", "inside"};
+    static const char *const places[] = {"default", "input", "parallel", "output", "weight", "inside"};
     network n;
     counts c;
-    printf("%s\n\n  %s\n  %s\n\n  usual rules  %s\n  place        %s", m->name, m->formula,
-           m->paper, m->usual, places[m->place]);
+    printf("%s\n\n  %s\n  %s\n\n  usual rules  %s\n  place        %s", m->name, m->formula, m->paper,
+           m->usual, places[m->place]);
     for (int i = 1; i < 6; ++i)
         if (m->places >> i & 1 && i != (int)m->place) printf(", or place=%s", places[i]);
     printf("\n  mergeable    %s\n", m->mergeable ? m->mergeable : "yes");
@@ -1976,8 +1965,7 @@ static int run_help(app *a)
     char names[600] = "";
     for (int i = 0; i < COMMANDS; ++i) {
         const command *c = &commands[i];
-        if (!a->operand && c->run)
-            printf("  alore %-8s %s\n%17s%s\n", c->name, c->usage, "", c->help);
+        if (!a->operand && c->run) printf("  alore %-8s %s\n%17s%s\n", c->name, c->usage, "", c->help);
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", c->name);
     }
     if (!a->operand) printf("\nNot in this version: convert, bench, analyse.\nMethods:");
@@ -1986,8 +1974,8 @@ static int run_help(app *a)
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", m->name);
     }
     if (a->operand)
-        return fail(a, 2, a->operand, "no command and no method; there are %.*s",
-                    (int)strlen(names) - 2, names);
+        return fail(a, 2, a->operand, "no command and no method; there are %.*s", (int)strlen(names) - 2,
+                    names);
     printf("\nExit status: 0 done, 1 a file, the data or a check is bad, 2 wrong usage.\n");
     return 0;
 }
@@ -2017,10 +2005,9 @@ static int call(app *a, int argc, char **argv)
     if (!a->command) {
         char names[300] = "";
         for (int i = 0; i < COMMANDS; ++i)
-            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
-                     i ? ", " : "", commands[i].name);
-        return fail(a, 2, *name ? name : "command", "%s: %s",
-                    *name ? "no such command" : "missing", names);
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",
+                     commands[i].name);
+        return fail(a, 2, *name ? name : "command", "%s: %s", *name ? "no such command" : "missing", names);
     }
     if (!a->command->run) return fail(a, 2, name, "not in this version");
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -18,22 +18,22 @@
 #include <limits.h>
 #include <sys/stat.h>
 #ifdef ALORE_ZLIB
-#include <zlib.h>
+#    include <zlib.h>
 #endif
 
 typedef struct data_set {
-    int total, first, count; /* items there are; the range                          */
-    int *labels;             /* [total], or NULL                                    */
-    char **paths;            /* [total] pictures in files, or NULL                  */
-    int room;                /* of both, while they grow                            */
-    char *names;             /* of the classes, joined by ',', or NULL: not known   */
-    int classes;             /* as the data itself says, 0: it does not             */
-    int test;                /* the first item of a test set that is there, or -1   */
-    unsigned char *bytes;    /* own memory behind `pixels`                          */
-    const unsigned char *pixels; /* U8 pictures, or NULL; strides in bytes          */
+    int total, first, count;     /* items there are; the range */
+    int *labels;                 /* [total], or NULL */
+    char **paths;                /* [total] pictures in files, or NULL */
+    int room;                    /* of both, while they grow */
+    char *names;                 /* of the classes, joined by ',', or NULL: not known */
+    int classes;                 /* as the data itself says, 0: it does not */
+    int test;                    /* the first item of a test set that is there, or -1 */
+    unsigned char *bytes;        /* own memory behind `pixels` */
+    const unsigned char *pixels; /* U8 pictures, or NULL; strides in bytes */
     size_t item, row, column, channel;
-    int height, width;           /* of these and of `floats`                        */
-    const alore_tensor *floats;  /* F32 [n, 3, h, w], or NULL                       */
+    int height, width;          /* of these and of `floats` */
+    const alore_tensor *floats; /* F32 [n, 3, h, w], or NULL */
     alore_weights *file;
 } data_set;
 
@@ -135,10 +135,7 @@ static bool data_ends(const char *text, const char *ending)
 
 /* ---- Folders ---------------------------------------------------------------- */
 
-static int data_compare(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int data_compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static void data_free_list(char **list, int count)
 {
@@ -147,8 +144,7 @@ static void data_free_list(char **list, int count)
 }
 
 /* The folders or else the files of `path`, sorted by name, without hidden ones. */
-static bool data_entries(const char *path, bool folders, char ***out, int *count,
-                         char *why)
+static bool data_entries(const char *path, bool folders, char ***out, int *count, char *why)
 {
     char **list = NULL;
     int n = 0, room = 0;
@@ -192,13 +188,11 @@ static bool data_class(data_set *d, const char *folder, int label, char *why)
     for (int i = 0; good && i < count; ++i) {
         const char *f = files[i];
         if (data_ends(f, ".jpg") || data_ends(f, ".jpeg") || data_ends(f, ".png"))
-            good = img_fail(why, "%s/%s: JPEG and PNG are not read yet: convert to PPM",
-                            folder, f);
+            good = img_fail(why, "%s/%s: JPEG and PNG are not read yet: convert to PPM", folder, f);
         else if (data_ends(f, ".ppm") || data_ends(f, ".pgm") || data_ends(f, ".pnm"))
             good = data_push(d, data_join(folder, f), label, why);
     }
-    if (good && d->total == before)
-        good = img_fail(why, "%s: no picture in it (.ppm, .pgm, .pnm)", folder);
+    if (good && d->total == before) good = img_fail(why, "%s: no picture in it (.ppm, .pgm, .pnm)", folder);
     data_free_list(files, count);
     return good;
 }
@@ -208,16 +202,14 @@ static bool data_folder(data_set *d, const char *path, char *why)
     char **classes = NULL;
     int count = 0;
     bool good = data_entries(path, true, &classes, &count, why), named = true;
-    if (good && !count)
-        good = img_fail(why, "%s: no folder in it; each class is one", path);
+    if (good && !count) good = img_fail(why, "%s: no folder in it; each class is one", path);
     for (int i = 0; good && i < count; ++i) {
         char *folder = data_join(path, classes[i]);
         good = folder ? data_class(d, folder, i, why) : img_fail(why, "no memory");
         named = named && !strchr(classes[i], ',');
         free(folder);
     }
-    for (int i = 0; good && named && i < count; ++i)
-        good = data_name(d, classes[i], why);
+    for (int i = 0; good && named && i < count; ++i) good = data_name(d, classes[i], why);
     d->classes = count;
     data_free_list(classes, count);
     return good;
@@ -266,8 +258,7 @@ static bool data_list(data_set *d, char *text, char *why)
 
 #ifdef ALORE_ZLIB
 /* As img_file, unpacked where it is gzip; at most 2^31 bytes. */
-static bool data_unpacked(const char *path, unsigned char **data, size_t *count,
-                          char *why)
+static bool data_unpacked(const char *path, unsigned char **data, size_t *count, char *why)
 {
     size_t room = 1 << 20, used = 0;
     unsigned char *block = NULL;
@@ -275,8 +266,7 @@ static bool data_unpacked(const char *path, unsigned char **data, size_t *count,
     if (!f) return img_fail(why, "%s: cannot be read: %s", path, strerror(errno));
     for (int got = 1; got > 0; used += (size_t)got) {
         unsigned char *wider = block;
-        if (!block || used == room)
-            wider = (unsigned char *)realloc(block, block ? room *= 2 : room);
+        if (!block || used == room) wider = (unsigned char *)realloc(block, block ? room *= 2 : room);
         if (!wider || room > (size_t)1 << 31) {
             free(wider ? wider : block);
             gzclose(f);
@@ -301,8 +291,7 @@ static bool data_unpacked(const char *path, unsigned char **data, size_t *count,
     return true;
 }
 #else
-static bool data_unpacked(const char *path, unsigned char **data, size_t *count,
-                          char *why)
+static bool data_unpacked(const char *path, unsigned char **data, size_t *count, char *why)
 {
     if (!data_file(path, data, count, why)) return false;
     if (*count < 2 || (*data)[0] != 0x1f || (*data)[1] != 0x8b) return true;
@@ -318,8 +307,7 @@ static uint32_t data_u32(const unsigned char *p)
 }
 
 /* An idx file of bytes with `rank` extents, checked against the file's length. */
-static bool data_idx_file(const char *path, int rank, unsigned char **data,
-                          uint32_t dims[3], char *why)
+static bool data_idx_file(const char *path, int rank, unsigned char **data, uint32_t dims[3], char *why)
 {
     size_t bytes = 0, head = 4 + 4 * (size_t)rank;
     uint64_t want = 1;
@@ -331,8 +319,8 @@ static bool data_idx_file(const char *path, int rank, unsigned char **data,
         want = dims[i] && want > UINT64_MAX / dims[i] ? UINT64_MAX : want * dims[i];
     }
     if (want != bytes - head)
-        return img_fail(why, "%s: %zu bytes of values, its extents ask for %llu", path,
-                        bytes - head, (unsigned long long)want);
+        return img_fail(why, "%s: %zu bytes of values, its extents ask for %llu", path, bytes - head,
+                        (unsigned long long)want);
     return true;
 }
 
@@ -345,10 +333,9 @@ static bool data_idx(data_set *d, char *text, char *why)
     bool good = true;
     if (comma) *comma = 0;
     if (!data_idx_file(text, 3, &d->bytes, dims, why)) return false;
-    if (dims[0] > INT_MAX || !dims[1] || !dims[2] || dims[1] > IMG_SIDE ||
-        dims[2] > IMG_SIDE)
-        return img_fail(why, "%s: %u pictures of %u x %u cannot be used", text,
-                        (unsigned)dims[0], (unsigned)dims[1], (unsigned)dims[2]);
+    if (dims[0] > INT_MAX || !dims[1] || !dims[2] || dims[1] > IMG_SIDE || dims[2] > IMG_SIDE)
+        return img_fail(why, "%s: %u pictures of %u x %u cannot be used", text, (unsigned)dims[0],
+                        (unsigned)dims[1], (unsigned)dims[2]);
     d->total = (int)dims[0];
     d->height = (int)dims[1];
     d->width = (int)dims[2];
@@ -359,8 +346,8 @@ static bool data_idx(data_set *d, char *text, char *why)
     if (!comma) return true;
     good = data_idx_file(comma + 1, 1, &label, labels, why);
     if (good && labels[0] != dims[0])
-        good = img_fail(why, "%s: %u labels for %u pictures", comma + 1,
-                        (unsigned)labels[0], (unsigned)dims[0]);
+        good =
+            img_fail(why, "%s: %u labels for %u pictures", comma + 1, (unsigned)labels[0], (unsigned)dims[0]);
     if (good) d->labels = (int *)malloc(((size_t)d->total + 1) * sizeof(int));
     if (good && !d->labels) good = img_fail(why, "no memory for the labels");
     for (int i = 0; good && i < d->total; ++i) d->labels[i] = label[8 + i];
@@ -378,10 +365,8 @@ static bool data_cifar_file(data_set *d, const char *path, char *why)
     struct stat info;
     if (stat(path, &info)) return true;
     if (!data_file(path, &file, &bytes, why)) return false;
-    bool good = bytes && bytes % d->item == 0 &&
-                bytes / d->item <= (size_t)(INT_MAX / 2 - d->total);
-    if (!good)
-        img_fail(why, "%s: %zu bytes are no records of %zu", path, bytes, d->item);
+    bool good = bytes && bytes % d->item == 0 && bytes / d->item <= (size_t)(INT_MAX / 2 - d->total);
+    if (!good) img_fail(why, "%s: %zu bytes are no records of %zu", path, bytes, d->item);
     if (good && !(wider = (unsigned char *)realloc(d->bytes, have + bytes)))
         good = img_fail(why, "%s: no memory for %zu bytes", path, have + bytes);
     else if (good) {
@@ -409,23 +394,25 @@ static bool data_cifar_names(data_set *d, const char *path, char *why)
         }
     }
     free(file);
-    if (n != d->classes)
-        return img_fail(why, "%s: %d names for %d classes", path, n, d->classes);
+    if (n != d->classes) return img_fail(why, "%s: %d names for %d classes", path, n, d->classes);
     return true;
 }
 
 /* A folder with the files of the binary version, or one of them. */
 static bool data_cifar(data_set *d, const char *path, int classes, char *why)
 {
-    static const char *const ten[] = {"data_batch_1.bin", "data_batch_2.bin",
-                                      "data_batch_3.bin", "data_batch_4.bin",
-                                      "data_batch_5.bin", "test_batch.bin", NULL};
+    static const char *const ten[] = {"data_batch_1.bin",
+                                      "data_batch_2.bin",
+                                      "data_batch_3.bin",
+                                      "data_batch_4.bin",
+                                      "data_batch_5.bin",
+                                      "test_batch.bin",
+                                      NULL};
     static const char *const hundred[] = {"train.bin", "test.bin", NULL};
     struct stat info;
     size_t head = classes == 10 ? 1 : 2;
     const char *const *names = classes == 10 ? ten : hundred;
-    if (stat(path, &info))
-        return img_fail(why, "%s: cannot be read: %s", path, strerror(errno));
+    if (stat(path, &info)) return img_fail(why, "%s: cannot be read: %s", path, strerror(errno));
     d->classes = classes;
     d->item = head + 3072;
     bool folder = S_ISDIR(info.st_mode), good = true;
@@ -441,15 +428,13 @@ static bool data_cifar(data_set *d, const char *path, int classes, char *why)
                         classes == 10 ? ten[5] : hundred[1]);
     if (d->test == d->total) d->test = -1;
     if (good && folder) {
-        char *file = data_join(path, classes == 10 ? "batches.meta.txt"
-                                                   : "fine_label_names.txt");
+        char *file = data_join(path, classes == 10 ? "batches.meta.txt" : "fine_label_names.txt");
         good = file ? data_cifar_names(d, file, why) : img_fail(why, "no memory");
         free(file);
     }
     if (good) d->labels = (int *)malloc((size_t)d->total * sizeof(int));
     if (good && !d->labels) good = img_fail(why, "no memory for the labels");
-    for (int i = 0; good && i < d->total; ++i)
-        d->labels[i] = d->bytes[(size_t)i * d->item + head - 1];
+    for (int i = 0; good && i < d->total; ++i) d->labels[i] = d->bytes[(size_t)i * d->item + head - 1];
     d->pixels = d->bytes ? d->bytes + head : NULL;
     d->height = d->width = 32;
     d->row = 32;
@@ -465,11 +450,10 @@ static bool data_tensor_labels(data_set *d, const alore_tensor *t, char *why)
 {
     size_t bytes = t->dtype == ALORE_I32 ? 4 : 8;
     if ((t->dtype != ALORE_I32 && t->dtype != ALORE_I64) || t->rank != 1)
-        return img_fail(why, "label: %s with %d extents, not I32 or I64 [n]",
-                        alore_dtype_name(t->dtype), t->rank);
+        return img_fail(why, "label: %s with %d extents, not I32 or I64 [n]", alore_dtype_name(t->dtype),
+                        t->rank);
     if (t->dims[0] != (uint64_t)d->total)
-        return img_fail(why, "%llu labels for %d images", (unsigned long long)t->dims[0],
-                        d->total);
+        return img_fail(why, "%llu labels for %d images", (unsigned long long)t->dims[0], d->total);
     d->labels = (int *)malloc(((size_t)d->total + 1) * sizeof(int));
     if (!d->labels) return img_fail(why, "no memory for the labels");
     for (int i = 0; i < d->total; ++i) {
@@ -492,14 +476,14 @@ static bool data_tensors(data_set *d, alore_ctx *ctx, const char *path, char *wh
     bool u8 = t->dtype == ALORE_U8 && t->rank == 4 && (t->dims[3] == 1 || t->dims[3] == 3);
     bool f32 = t->dtype == ALORE_F32 && t->rank == 4 && t->dims[1] == 3;
     if (!u8 && !f32)
-        return img_fail(why, "%s: image is %s with %d extents, neither F32 [n,3,h,w] "
-                             "nor U8 [n,h,w,1 or 3]",
+        return img_fail(why,
+                        "%s: image is %s with %d extents, neither F32 [n,3,h,w] "
+                        "nor U8 [n,h,w,1 or 3]",
                         path, alore_dtype_name(t->dtype), t->rank);
     uint64_t h = t->dims[u8 ? 1 : 2], w = t->dims[u8 ? 2 : 3];
     if (t->dims[0] > INT_MAX / 2 || h < 1 || w < 1 || h > IMG_SIDE || w > IMG_SIDE)
         return img_fail(why, "%s: %llu images of %llu x %llu cannot be used", path,
-                        (unsigned long long)t->dims[0], (unsigned long long)h,
-                        (unsigned long long)w);
+                        (unsigned long long)t->dims[0], (unsigned long long)h, (unsigned long long)w);
     d->total = (int)t->dims[0];
     d->height = (int)h;
     d->width = (int)w;
@@ -557,8 +541,7 @@ static inline bool data_open(data_set *d, alore_ctx *ctx, const char *text, char
     if (!good) return false;
     if (last < 0) last = d->total;
     if (cut && (first >= last || last > d->total))
-        return img_fail(why, "items %d to %d of %d are asked for", first, last - 1,
-                        d->total);
+        return img_fail(why, "the range [%d:%d] of %d items", first, last, d->total);
     if (!d->total) return img_fail(why, "no item in it");
     d->first = first;
     d->count = last - first;
@@ -583,18 +566,14 @@ static inline bool data_check_labels(const data_set *d, int classes, char *why)
         int label = d->labels[d->first + i];
         if (label >= 0 && label < classes) continue;
         data_item_name(d, i, name);
-        if (label < 0)
-            return img_fail(why, "%s: its label is not 0 to %d", name, classes - 1);
-        return img_fail(why, "%s: label %d, there are %d classes: 0 to %d", name, label,
-                        classes, classes - 1);
+        if (label < 0) return img_fail(why, "%s: its label is not 0 to %d", name, classes - 1);
+        return img_fail(why, "%s: label %d, there are %d classes: 0 to %d", name, label, classes,
+                        classes - 1);
     }
     return true;
 }
 
-static inline int data_label(const data_set *d, int i)
-{
-    return d->labels[d->first + i];
-}
+static inline int data_label(const data_set *d, int i) { return d->labels[d->first + i]; }
 
 /* A float image [3, h, w] as rows of pixels. */
 static void data_floats(const data_set *d, int at, float *out)
@@ -636,16 +615,15 @@ static bool data_picture(const data_set *d, int at, img_picture *out, char *why)
 }
 
 /* Item `i` of the range as input [height * width, 3]. */
-static inline bool data_item(const data_set *d, int i, const img_transform *t,
-                             int height, int width, float *out, char *why)
+static inline bool data_item(const data_set *d, int i, const img_transform *t, int height, int width,
+                             float *out, char *why)
 {
     char name[256] = "", text[IMG_WHY] = "";
     img_picture p = {d->height, d->width, NULL};
-    bool good = d->floats || (data_picture(d, d->first + i, &p, text) &&
-                              img_apply(&p, t, text));
+    bool good = d->floats || (data_picture(d, d->first + i, &p, text) && img_apply(&p, t, text));
     if (good && (p.height != height || p.width != width))
-        good = img_fail(text, "the image is %d x %d, the network takes %d x %d",
-                        p.height, p.width, height, width);
+        good = img_fail(text, "the image is %d x %d, the network takes %d x %d", p.height, p.width, height,
+                        width);
     if (good && d->floats)
         data_floats(d, d->first + i, out);
     else if (good)

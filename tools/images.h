@@ -18,24 +18,24 @@
 #include <string.h>
 
 #if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
+#    pragma STDC FP_CONTRACT OFF
 #endif
 #if defined(__GNUC__)
-#define IMG_FORMAT(at) __attribute__((format(printf, at, at + 1)))
+#    define IMG_FORMAT(at) __attribute__((format(printf, at, at + 1)))
 #else
-#define IMG_FORMAT(at)
+#    define IMG_FORMAT(at)
 #endif
 
 enum {
-    IMG_WHY = 512,          /* bytes of a sentence                                  */
-    IMG_PIXELS = 178956970, /* most pixels of a picture, as in Pillow               */
-    IMG_SIDE = 65535,       /* longest side that a transform may ask for            */
+    IMG_WHY = 512,          /* bytes of a sentence */
+    IMG_PIXELS = 178956970, /* most pixels of a picture, as in Pillow */
+    IMG_SIDE = 65535,       /* longest side that a transform may ask for */
     IMG_STEPS = 8
 };
 
 typedef struct img_picture {
-    int            height, width;
-    unsigned char *pixels; /* [height, width, 3], from malloc                       */
+    int height, width;
+    unsigned char *pixels; /* [height, width, 3], from malloc */
 } img_picture;
 
 /* ---- Failing and reading files ---------------------------------------------- */
@@ -51,7 +51,7 @@ IMG_FORMAT(2) static bool img_fail(char *why, const char *format, ...)
 }
 
 /* A whole file in memory of its own, followed by a NUL that `count` leaves out. */
-static bool img_file(const char *path, unsigned char **data, size_t *count, char *why)
+static inline bool img_file(const char *path, unsigned char **data, size_t *count, char *why)
 {
     unsigned char *block = NULL;
     size_t room = 0, used = 0;
@@ -60,8 +60,7 @@ static bool img_file(const char *path, unsigned char **data, size_t *count, char
     for (;;) {
         if (used + 1 >= room) {
             size_t more = room ? 2 * room : 1 << 16;
-            unsigned char *wider =
-                more > room ? (unsigned char *)realloc(block, more) : NULL;
+            unsigned char *wider = more > room ? (unsigned char *)realloc(block, more) : NULL;
             if (!wider) {
                 img_fail(why, "no memory for more than %zu bytes", used);
                 break;
@@ -93,10 +92,7 @@ typedef struct img_scan {
     const unsigned char *at, *end;
 } img_scan;
 
-static bool img_blank(unsigned char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
+static bool img_blank(unsigned char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* A comment runs up to the end of its line. */
 static void img_skip_comment(img_scan *s)
@@ -133,22 +129,19 @@ static unsigned char img_scaled(int sample, int maxval)
 }
 
 /* The samples of P2 and P3. */
-static bool img_text_samples(img_scan *s, unsigned char *out, size_t count, int maxval,
-                             char *why)
+static bool img_text_samples(img_scan *s, unsigned char *out, size_t count, int maxval, char *why)
 {
     for (size_t i = 0; i < count; ++i) {
         int v = 0;
         if (!img_number(s, "a sample", &v, why)) return false;
-        if (v > maxval)
-            return img_fail(why, "sample %zu is %d, maxval is %d", i, v, maxval);
+        if (v > maxval) return img_fail(why, "sample %zu is %d, maxval is %d", i, v, maxval);
         out[i] = img_scaled(v, maxval);
     }
     return true;
 }
 
 /* The samples of P5 and P6, one byte or two with the higher first. */
-static void img_byte_samples(const img_scan *s, unsigned char *out, size_t count,
-                             int maxval)
+static void img_byte_samples(const img_scan *s, unsigned char *out, size_t count, int maxval)
 {
     const unsigned char *p = s->at;
     for (size_t i = 0; i < count; ++i) {
@@ -168,14 +161,12 @@ static bool img_ppm(const unsigned char *file, size_t bytes, img_picture *out, c
     s.at += 2;
     if (s.at < s.end && !img_blank(*s.at) && *s.at != '#')
         return img_fail(why, "byte 0x%02x stands behind P%c", *s.at, file[1]);
-    if (!img_number(&s, "the width", &width, why) ||
-        !img_number(&s, "the height", &height, why) ||
+    if (!img_number(&s, "the width", &width, why) || !img_number(&s, "the height", &height, why) ||
         !img_number(&s, "maxval", &maxval, why))
         return false;
     if (width < 1 || height < 1 || height > IMG_PIXELS / width)
         return img_fail(why, "%d x %d is not 1 to %d pixels", height, width, IMG_PIXELS);
-    if (maxval < 1 || maxval > 65535)
-        return img_fail(why, "maxval %d is not 1 to 65535", maxval);
+    if (maxval < 1 || maxval > 65535) return img_fail(why, "maxval %d is not 1 to 65535", maxval);
     if (s.at < s.end && *s.at == '#') img_skip_comment(&s);
     if (s.at < s.end) ++s.at; /* one blank */
 
@@ -183,8 +174,8 @@ static bool img_ppm(const unsigned char *file, size_t bytes, img_picture *out, c
     size_t left = (size_t)(s.end - s.at), need = maxval > 255 ? 2 * count : count;
     if (text) need = 2 * count - 1; /* a digit each, and blanks between */
     if (left < need)
-        return img_fail(why, "%zu bytes of pixels, %d x %d need %s%zu", left, height,
-                        width, text ? "at least " : "", need);
+        return img_fail(why, "%zu bytes of pixels, %d x %d need %s%zu", left, height, width,
+                        text ? "at least " : "", need);
     unsigned char *px = (unsigned char *)malloc(3 * pixels);
     if (!px) return img_fail(why, "no memory for %zu bytes of pixels", 3 * pixels);
     if (!text)
@@ -193,8 +184,7 @@ static bool img_ppm(const unsigned char *file, size_t bytes, img_picture *out, c
         free(px);
         return false;
     }
-    for (size_t i = pixels; grey && i-- > 0;)
-        px[3 * i] = px[3 * i + 1] = px[3 * i + 2] = px[i];
+    for (size_t i = pixels; grey && i-- > 0;) px[3 * i] = px[3 * i + 1] = px[3 * i + 2] = px[i];
     out->height = height;
     out->width = width;
     out->pixels = px;
@@ -202,21 +192,19 @@ static bool img_ppm(const unsigned char *file, size_t bytes, img_picture *out, c
 }
 
 /* A picture from a file's bytes. */
-static bool img_decode(const unsigned char *file, size_t bytes, img_picture *out,
-                       char *why)
+static inline bool img_decode(const unsigned char *file, size_t bytes, img_picture *out, char *why)
 {
-    if ((bytes > 2 && !memcmp(file, "\xff\xd8\xff", 3)) ||
-        (bytes > 3 && !memcmp(file, "\x89PNG", 4)))
+    if ((bytes > 2 && !memcmp(file, "\xff\xd8\xff", 3)) || (bytes > 3 && !memcmp(file, "\x89PNG", 4)))
         return img_fail(why, "JPEG and PNG are not read yet: convert to PPM");
     return img_ppm(file, bytes, out, why);
 }
 
 /* ---- Resize: Pillow's, horizontal pass first -------------------------------- */
 
-typedef struct img_axis { /* how each of `to` samples is made of `from` samples     */
-    int      from, to, taps;
-    int32_t *weights; /* [to, taps], 22 bits behind the point                       */
-    int     *first, *count;
+typedef struct img_axis { /* how each of `to` samples is made of `from` samples */
+    int from, to, taps;
+    int32_t *weights; /* [to, taps], 22 bits behind the point */
+    int *first, *count;
 } img_axis;
 
 /* Triangle, or cubic with a = -0.5. */
@@ -253,8 +241,7 @@ static bool img_axis_make(img_axis *axis, int from, int to, bool cubic, char *wh
         double centre = (i + 0.5) * scale, sum = 0;
         double low = centre - support + 0.5, high = centre + support + 0.5;
         int first = low < 0 ? 0 : (int)low, last = high > from ? from : (int)high;
-        for (int j = first; j < last; ++j)
-            sum += img_filter(cubic, (j - centre + 0.5) * inverse);
+        for (int j = first; j < last; ++j) sum += img_filter(cubic, (j - centre + 0.5) * inverse);
         for (int j = first; j < last; ++j) {
             double v = img_filter(cubic, (j - centre + 0.5) * inverse);
             if (sum != 0) v /= sum;
@@ -267,8 +254,8 @@ static bool img_axis_make(img_axis *axis, int from, int to, bool cubic, char *wh
 }
 
 /* [outer, from, inner] becomes [outer, to, inner]. */
-static void img_pass(const img_axis *a, const unsigned char *src, unsigned char *dst,
-                     size_t outer, size_t inner)
+static void img_pass(const img_axis *a, const unsigned char *src, unsigned char *dst, size_t outer,
+                     size_t inner)
 {
     for (size_t o = 0; o < outer; ++o, src += (size_t)a->from * inner) {
         for (int i = 0; i < a->to; ++i, dst += inner) {
@@ -276,8 +263,7 @@ static void img_pass(const img_axis *a, const unsigned char *src, unsigned char 
             const unsigned char *line = src + (size_t)a->first[i] * inner;
             for (size_t c = 0; c < inner; ++c) {
                 int32_t v = 1 << 21;
-                for (int j = 0; j < a->count[i]; ++j)
-                    v += w[j] * line[(size_t)j * inner + c];
+                for (int j = 0; j < a->count[i]; ++j) v += w[j] * line[(size_t)j * inner + c];
                 v = v < 0 ? 0 : v >> 22;
                 dst[c] = (unsigned char)(v > 255 ? 255 : v);
             }
@@ -292,16 +278,14 @@ static bool img_resize_axis(img_picture *p, bool rows, int to, bool cubic, char 
     int other = rows ? p->width : p->height;
     if ((rows ? p->height : p->width) == to) return true;
     if (to < 1 || to > IMG_PIXELS / other)
-        return img_fail(why, "resize to %d x %d: not 1 to %d pixels", to, other,
-                        IMG_PIXELS);
+        return img_fail(why, "resize to %d x %d: not 1 to %d pixels", to, other, IMG_PIXELS);
     unsigned char *px = (unsigned char *)malloc(3 * (size_t)to * (size_t)other);
     if (!px) return img_fail(why, "no memory to resize to %d x %d", to, other);
     if (!img_axis_make(&axis, rows ? p->height : p->width, to, cubic, why)) {
         free(px);
         return false;
     }
-    img_pass(&axis, p->pixels, px, rows ? 1 : (size_t)other,
-             rows ? 3 * (size_t)other : 3);
+    img_pass(&axis, p->pixels, px, rows ? 1 : (size_t)other, rows ? 3 * (size_t)other : 3);
     free(axis.weights);
     free(axis.first);
     free(p->pixels);
@@ -310,23 +294,21 @@ static bool img_resize_axis(img_picture *p, bool rows, int to, bool cubic, char 
     return true;
 }
 
-static bool img_resize(img_picture *p, int height, int width, bool cubic, char *why)
+static inline bool img_resize(img_picture *p, int height, int width, bool cubic, char *why)
 {
-    return img_resize_axis(p, false, width, cubic, why) &&
-           img_resize_axis(p, true, height, cubic, why);
+    return img_resize_axis(p, false, width, cubic, why) && img_resize_axis(p, true, height, cubic, why);
 }
 
 /* torchvision's Resize(n): the shorter side becomes n, the other in proportion. */
-static bool img_short(img_picture *p, int n, bool cubic, char *why)
+static inline bool img_short(img_picture *p, int n, bool cubic, char *why)
 {
     bool tall = p->height > p->width;
     int64_t near_side = tall ? p->width : p->height;
     int64_t far_side = (int64_t)n * (tall ? p->height : p->width) / near_side;
     if (far_side > IMG_PIXELS / n)
-        return img_fail(why, "short=%d makes %d x %d larger than %d pixels", n,
-                        p->height, p->width, IMG_PIXELS);
-    return tall ? img_resize(p, (int)far_side, n, cubic, why)
-                : img_resize(p, n, (int)far_side, cubic, why);
+        return img_fail(why, "short=%d makes %d x %d larger than %d pixels", n, p->height, p->width,
+                        IMG_PIXELS);
+    return tall ? img_resize(p, (int)far_side, n, cubic, why) : img_resize(p, n, (int)far_side, cubic, why);
 }
 
 /* ---- Crop ------------------------------------------------------------------- */
@@ -340,19 +322,17 @@ static int img_crop_start(int from, int to)
 }
 
 /* torchvision's CenterCrop; what lies outside the picture is black. */
-static bool img_crop(img_picture *p, int height, int width, char *why)
+static inline bool img_crop(img_picture *p, int height, int width, char *why)
 {
     int top = img_crop_start(p->height, height), left = img_crop_start(p->width, width);
     int x0 = left < 0 ? -left : 0, x1 = p->width - left < width ? p->width - left : width;
-    unsigned char *px = height > IMG_PIXELS / width
-                            ? NULL
-                            : (unsigned char *)calloc((size_t)height * (size_t)width, 3);
+    unsigned char *px =
+        height > IMG_PIXELS / width ? NULL : (unsigned char *)calloc((size_t)height * (size_t)width, 3);
     if (!px) return img_fail(why, "no memory to crop to %d x %d", height, width);
     for (int y = 0; y < height; ++y) {
         if (y + top < 0 || y + top >= p->height) continue;
         memcpy(px + 3 * ((size_t)y * (size_t)width + (size_t)x0),
-               p->pixels +
-                   3 * ((size_t)(y + top) * (size_t)p->width + (size_t)(x0 + left)),
+               p->pixels + 3 * ((size_t)(y + top) * (size_t)p->width + (size_t)(x0 + left)),
                3 * (size_t)(x1 - x0));
     }
     free(p->pixels);
@@ -370,10 +350,10 @@ typedef struct img_transform {
     int count;
     struct {
         img_kind kind;
-        int      height, width;
-        bool     cubic;
+        int height, width;
+        bool cubic;
     } steps[IMG_STEPS];
-    bool  has_mean, has_std;
+    bool has_mean, has_std;
     float mean[3], std[3];
 } img_transform;
 
@@ -394,8 +374,7 @@ static bool img_three(const char *s, float out[3])
     int n = 0;
     for (;; ++s) {
         char *end = NULL;
-        if (n == 3 || !*s || !strchr(".0123456789", *s) || s[1] == 'x' || s[1] == 'X')
-            return false;
+        if (n == 3 || !*s || !strchr(".0123456789", *s) || s[1] == 'x' || s[1] == 'X') return false;
         out[n++] = (float)strtod(s, &end);
         if (end == s || !isfinite(out[n - 1])) return false;
         s = end;
@@ -417,8 +396,7 @@ static bool img_parse_step(const char *step, img_transform *t, char *why)
         bool *has = mean ? &t->has_mean : &t->has_std;
         if (*has) return img_fail(why, "%s: given twice", step);
         *has = true;
-        if (!img_three(s, to))
-            return img_fail(why, "%s: not one number, nor three joined by '-'", step);
+        if (!img_three(s, to)) return img_fail(why, "%s: not one number, nor three joined by '-'", step);
         if (deviation && !(to[0] > 0 && to[1] > 0 && to[2] > 0))
             return img_fail(why, "%s: not above 0", step);
         return true;
@@ -426,25 +404,28 @@ static bool img_parse_step(const char *step, img_transform *t, char *why)
     bool resize = key == 6 && !memcmp(step, "resize", 6);
     bool shorter = key == 5 && !memcmp(step, "short", 5);
     if (!resize && !shorter && !(key == 4 && !memcmp(step, "crop", 4)))
-        return img_fail(why, "'%s' is none of resize=HxW[:bilinear|bicubic], short=N[:..],"
-                             " crop=N|HxW, mean=M, std=S", step);
-    if (t->has_mean || t->has_std)
-        return img_fail(why, "%s: must stand before mean and std", step);
-    if (t->count == IMG_STEPS)
-        return img_fail(why, "%s: more than %d steps", step, IMG_STEPS);
+        return img_fail(why,
+                        "'%s' is none of resize=HxW[:bilinear|bicubic], short=N[:..],"
+                        " crop=N|HxW, mean=M, std=S",
+                        step);
+    if (t->has_mean || t->has_std) return img_fail(why, "%s: must stand before mean and std", step);
+    if (t->count == IMG_STEPS) return img_fail(why, "%s: more than %d steps", step, IMG_STEPS);
     int h = 0, w = 0;
     bool good = img_side(&s, &h), square = *s != 'x';
     w = h;
     if (good && !square) ++s, good = !shorter && img_side(&s, &w);
     if (good && resize && square)
-        return img_fail(why, "%s: write resize=%dx%d for the whole picture or short=%d "
-                             "for the shorter side", step, h, h, h);
+        return img_fail(why,
+                        "%s: write resize=%dx%d for the whole picture or short=%d "
+                        "for the shorter side",
+                        step, h, h, h);
     bool cubic = !strcmp(s, ":bicubic"), linear = !strcmp(s, ":bilinear");
     if (!good || (*s && ((!cubic && !linear) || !(resize || shorter))))
         return img_fail(why, "%s: not %s, sides from 1 to %d", step,
                         resize    ? "resize=HxW[:bilinear|bicubic]"
                         : shorter ? "short=N[:bilinear|bicubic]"
-                                  : "crop=N or crop=HxW", IMG_SIDE);
+                                  : "crop=N or crop=HxW",
+                        IMG_SIDE);
     t->steps[t->count].kind = resize ? IMG_RESIZE : shorter ? IMG_SHORT : IMG_CROP;
     t->steps[t->count].height = h;
     t->steps[t->count].width = w;
@@ -459,8 +440,7 @@ static inline bool img_parse(const char *text, img_transform *out, char *why)
     for (const char *s = text; *s;) {
         char step[96];
         size_t n = strcspn(s, ",");
-        if (n >= sizeof step)
-            return img_fail(why, "a step of %zu bytes is too long", n);
+        if (n >= sizeof step) return img_fail(why, "a step of %zu bytes is too long", n);
         memcpy(step, s, n);
         step[n] = 0;
         if (!img_parse_step(step, &t, why)) return false;
@@ -480,9 +460,15 @@ static inline bool img_apply(img_picture *p, const img_transform *t, char *why)
         int h = t->steps[i].height, w = t->steps[i].width;
         bool cubic = t->steps[i].cubic, good = false;
         switch (t->steps[i].kind) {
-        case IMG_RESIZE: good = img_resize(p, h, w, cubic, why); break;
-        case IMG_SHORT: good = img_short(p, h, cubic, why); break;
-        case IMG_CROP: good = img_crop(p, h, w, why); break;
+        case IMG_RESIZE:
+            good = img_resize(p, h, w, cubic, why);
+            break;
+        case IMG_SHORT:
+            good = img_short(p, h, cubic, why);
+            break;
+        case IMG_CROP:
+            good = img_crop(p, h, w, why);
+            break;
         }
         if (!good) return false;
     }
