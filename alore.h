@@ -356,7 +356,7 @@ typedef struct alore_method {    /* one row: parser, help, counts and tests read
     alore_id (*finish)(alore_model *m, const alore_recipe *recipe, alore_id x);
     /* The site's update as left [in, rank] times right [rank, out], added to the
      * host's matrix [in, out]. NULL arrays: only return the rank. `params` holds
-     * the rule's own tensors in order of declaration, `weight` the host's [in, out].
+     * the rule's tensors (shared, then own, as declared), `weight` the host's [in, out].
      * NULL: no such form. */
     int (*factors)(const alore_site *site, const alore_recipe *recipe,
                    const float *const *params, const float *weight,
@@ -586,8 +586,6 @@ typedef struct alore_run {           /* visible so that it can be static; its   
     const alore_weights *weights;
     unsigned char       *memory;
     struct alo_object   *owner;
-    void                *converted;
-    size_t               converted_bytes;
     uint64_t             seed, step, samples;
     bool                 poison;     /* fill with NaN what is dead (tests)       */
     int                  phases, pending, cursor_group, cursor_record;
@@ -1576,70 +1574,71 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
 };
 
 /* clang-format off
- *   name            reads    writes  may overwrite (its output 0 may be this input)
+ *   name               reads     writes may overwrite (its output 0 may be this input)
+ *                                                     how and by which function of the reference
  * A forward row, then its pieces. Attributes are explained at the kernels. */
 #define ALO_KERNELS(X) \
-    X(cast,           "a",      "y",   "" ) \
-    X(matmul,         "abcd",   "y",   "d") \
-    X(matmul_da,      "gb",     "A",   "" ) \
-    X(matmul_db,      "ga",     "B",   "" ) \
-    X(matmul_dc,      "g",      "C",   "" ) \
-    X(kron,           "abcd",   "yz",  "" ) \
-    X(kron_mix,       "gbcd",   "tu",  "" ) \
-    X(kron_dx,        "uc",     "A",   "" ) \
-    X(kron_ds,        "zt",     "B",   "" ) \
-    X(kron_dd,        "au",     "C",   "" ) \
-    X(kron_du,        "gzb",    "D",   "" ) \
-    X(norm,           "abc",    "yz",  "a") \
-    X(norm_dx,        "gabz",   "A",   "g") \
-    X(norm_dgain,     "gaz",    "BC",  "" ) \
-    X(affine,         "abc",    "y",   "a") \
-    X(affine_dx,      "gb",     "A",   "g") \
-    X(affine_dgain,   "ga",     "B",   "" ) \
-    X(affine_dshift,  "g",      "C",   "" ) \
-    X(attention,      "abcd",   "yz",  "" ) \
-    X(attention_dqkv, "gabczd", "ABC", "" ) \
-    X(attention_dbias,"gabczd", "D",   "" ) \
-    X(dwconv,         "abc",    "y",   "" ) \
-    X(dwconv_dx,      "gb",     "A",   "" ) \
-    X(dwconv_dw,      "ga",     "B",   "" ) \
-    X(dwconv_db,      "g",      "C",   "" ) \
-    X(unary,          "a",      "y",   "a") \
-    X(unary_dx,       "ga",     "A",   "g") \
-    X(add,            "ab",     "y",   "ab") \
-    X(add_da,         "g",      "A",   "" ) \
-    X(add_db,         "g",      "B",   "" ) \
-    X(mul,            "ab",     "y",   "ab") \
-    X(mul_da,         "gb",     "A",   "g") \
-    X(mul_db,         "ga",     "B",   "g") \
-    X(scale,          "a",      "y",   "a") \
-    X(scale_dx,       "g",      "A",   "g") \
-    X(add_columns,    "ab",     "y",   "a") \
-    X(add_columns_da, "g",      "A",   "" ) \
-    X(add_columns_db, "g",      "B",   "" ) \
-    X(gather,         "a",      "y",   "" ) \
-    X(gather_dx,      "g",      "A",   "" ) \
-    X(concat,         "ab",     "y",   "" ) \
-    X(concat_da,      "g",      "A",   "" ) \
-    X(concat_db,      "g",      "B",   "" ) \
-    X(mean_rows,      "a",      "y",   "" ) \
-    X(mean_rows_dx,   "g",      "A",   "" ) \
-    X(dropout,        "a",      "y",   "a") \
-    X(dropout_dx,     "g",      "A",   "g") \
-    X(drop_path,      "ab",     "y",   "ab") \
-    X(drop_path_dx,   "g",      "A",   "g") \
-    X(xent,           "ab",     "yz",  "" ) \
-    X(xent_dx,        "gabz",   "A",   "" ) \
-    X(mse,            "ab",     "y",   "" ) \
-    X(mse_dx,         "gab",    "A",   "" ) \
-    X(copy,           "a",      "y",   "" ) \
-    X(zero,           "",       "y",   "" ) \
-    X(sumsq,          "",       "",    "" ) \
-    X(adamw,          "",       "",    "" ) \
-    X(sgd,            "",       "",    "" )
+    X(cast,            "a",      "y",   "",    each,  cast) \
+    X(matmul,          "abcd",   "y",   "d",   whole, matmul) \
+    X(matmul_da,       "gb",     "A",   "",    whole, matmul_da) \
+    X(matmul_db,       "ga",     "B",   "",    whole, matmul_db) \
+    X(matmul_dc,       "g",      "C",   "",    each,  uses) \
+    X(kron,            "abcd",   "yz",  "",    whole, kron) \
+    X(kron_mix,        "gbcd",   "tu",  "",    whole, kron_mix) \
+    X(kron_dx,         "uc",     "A",   "",    whole, kron_dx) \
+    X(kron_ds,         "zt",     "B",   "",    each,  kron_ds) \
+    X(kron_dd,         "au",     "C",   "",    whole, kron_dd) \
+    X(kron_du,         "gzb",    "D",   "",    whole, kron_du) \
+    X(norm,            "abc",    "yz",  "a",   rowwise, norm) \
+    X(norm_dx,         "gabz",   "A",   "g",   rowwise, norm_dx) \
+    X(norm_dgain,      "gaz",    "BC",  "",    whole, norm_dgain) \
+    X(affine,          "abc",    "y",   "a",   each,  affine) \
+    X(affine_dx,       "gb",     "A",   "g",   each,  uses) \
+    X(affine_dgain,    "ga",     "B",   "",    each,  uses) \
+    X(affine_dshift,   "g",      "C",   "",    each,  uses) \
+    X(attention,       "abcd",   "yz",  "",    whole, attention) \
+    X(attention_dqkv,  "gabczd", "ABC", "",    whole, attention_dqkv) \
+    X(attention_dbias, "gabczd", "D",   "",    whole, attention_dbias) \
+    X(dwconv,          "abc",    "y",   "",    each,  dwconv) \
+    X(dwconv_dx,       "gb",     "A",   "",    each,  dwconv_dx) \
+    X(dwconv_dw,       "ga",     "B",   "",    each,  dwconv_dw) \
+    X(dwconv_db,       "g",      "C",   "",    each,  uses) \
+    X(unary,           "a",      "y",   "a",   each,  unary) \
+    X(unary_dx,        "ga",     "A",   "g",   each,  unary_dx) \
+    X(add,             "ab",     "y",   "ab",  each,  add) \
+    X(add_da,          "g",      "A",   "",    each,  uses) \
+    X(add_db,          "g",      "B",   "",    each,  uses) \
+    X(mul,             "ab",     "y",   "ab",  each,  mul) \
+    X(mul_da,          "gb",     "A",   "g",   each,  uses) \
+    X(mul_db,          "ga",     "B",   "g",   each,  uses) \
+    X(scale,           "a",      "y",   "a",   each,  scale) \
+    X(scale_dx,        "g",      "A",   "g",   each,  scale) \
+    X(add_columns,     "ab",     "y",   "a",   each,  add_columns) \
+    X(add_columns_da,  "g",      "A",   "",    each,  uses) \
+    X(add_columns_db,  "g",      "B",   "",    each,  add_columns_db) \
+    X(gather,          "a",      "y",   "",    each,  gather) \
+    X(gather_dx,       "g",      "A",   "",    whole, gather_dx) \
+    X(concat,          "ab",     "y",   "",    each,  concat) \
+    X(concat_da,       "g",      "A",   "",    each,  concat_da) \
+    X(concat_db,       "g",      "B",   "",    each,  concat_db) \
+    X(mean_rows,       "a",      "y",   "",    each,  mean_rows) \
+    X(mean_rows_dx,    "g",      "A",   "",    each,  mean_rows_dx) \
+    X(dropout,         "a",      "y",   "a",   each,  dropout) \
+    X(dropout_dx,      "g",      "A",   "g",   each,  dropout) \
+    X(drop_path,       "ab",     "y",   "ab",  rowwise, drop_path) \
+    X(drop_path_dx,    "g",      "A",   "g",   rowwise, drop_path) \
+    X(xent,            "ab",     "yz",  "",    each,  xent) \
+    X(xent_dx,         "gabz",   "A",   "",    rowwise, xent_dx) \
+    X(mse,             "ab",     "y",   "",    each,  mse) \
+    X(mse_dx,          "gab",    "A",   "",    each,  mse_dx) \
+    X(copy,            "a",      "y",   "",    each,  uses) \
+    X(zero,            "",       "y",   "",    each,  zero) \
+    X(sumsq,           "",       "",    "",    whole, sumsq) \
+    X(adamw,           "",       "",    "",    whole, adamw) \
+    X(sgd,             "",       "",    "",    whole, sgd)
 /* clang-format on */
 
-#define ALO_KERNEL_CODE(name, reads, writes, over) ALO_K_##name,
+#define ALO_KERNEL_CODE(name, reads, writes, over, how, by) ALO_K_##name,
 enum { ALO_KERNELS(ALO_KERNEL_CODE) ALO_K_COUNT };
 #undef ALO_KERNEL_CODE
 
@@ -1647,44 +1646,60 @@ typedef struct alo_kernel_row {
     const char *name, *reads, *writes, *over;
 } alo_kernel_row;
 
-#define ALO_KERNEL_ROW(name, reads, writes, over) {#name, reads, writes, over},
+#define ALO_KERNEL_ROW(name, reads, writes, over, how, by) {#name, reads, writes, over},
 static const alo_kernel_row alo_kernel_rows[ALO_K_COUNT] = {ALO_KERNELS(ALO_KERNEL_ROW)};
 #undef ALO_KERNEL_ROW
 
 /* ============================================================================
  * >> 07 calls
  *
- * What every kernel needs of its call, whatever the type of its numbers: how often
- * an operand is there, where a row of it begins, what adds and what stores, and
- * the random masks.
+ * What every kernel needs of its call, whatever the type of its numbers: where the
+ * elements of an operand lie, what adds and what stores, and the random masks.
  *
  * An operand with one row or one column repeats it, one that is not per sample
  * serves every sample. The gradient of what repeats is the sum over its uses.
  * ========================================================================== */
 
 #ifdef ALORE_NO_DOUBLE
-typedef float alo_sum_t;   /* in which sums are made                                */
+typedef float alo_sum_t; /* in which sums are made */
 #else
 typedef double alo_sum_t;
 #endif
 
-enum { ALO_Y = ALO_IN, ALO_Z, ALO_X }; /* a call's outputs 0..2 as operands         */
-enum { ALO_ALL = -1 };     /* as a sample: the rows of all samples, as one matrix   */
-enum { ALO_PANEL = 16 };   /* columns of a packed panel (see product)               */
-enum { ALO_BAND = 64 };    /* rows that kron holds in scratch at once               */
+/* clang-format off */
+enum { ALO_Y = ALO_IN, ALO_Z, ALO_X };  /* a call's outputs 0..2 as operands                         */
+enum { ALO_ALL = -1 };                  /* as a sample: the rows of all samples, as one matrix       */
+enum { ALO_PANEL = 16 };                /* columns of a packed panel (see product)                   */
+enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
 
-typedef struct alo_step_args { /* `extra` of sumsq, adamw and sgd                   */
-    size_t     count;          /* numbers                                           */
-    alo_sum_t  grad_scale;     /* of every gradient as it is read: mean and clip    */
-    alo_sum_t  lr, decay, eps;
-    alo_sum_t  beta1, beta2;
-    alo_sum_t  correct1;       /* 1 - beta1^t                                       */
-    alo_sum_t  correct2;       /* 1 - beta2^t                                       */
-    alo_sum_t  momentum;
-    bool       nesterov;
-    bool       first_step;     /* the momentum buffer starts as the gradient        */
-    alo_sum_t *sum;            /* sumsq adds to it                                  */
+typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd                           */
+    size_t     count;                   /* numbers                                                   */
+    alo_sum_t  grad_scale;              /* of every gradient as it is read: mean and clip            */
+    alo_sum_t  lr, decay, eps, momentum, beta1, beta2;
+    alo_sum_t  correct1, correct2;      /* 1 - beta1^t, 1 - beta2^t                                  */
+    bool       nesterov, first_step;    /* first step: the momentum buffer starts as the gradient    */
+    alo_sum_t *sum;                     /* sumsq adds to it                                          */
 } alo_step_args;
+
+typedef struct alo_walk {               /* an element of output 0                                    */
+    const alore_call *c;
+    int s, r, j;                        /* sample, row of it, column                                 */
+    int samples, rows, cols;
+    ptrdiff_t at[ALO_OPERANDS];         /* where the row of each operand begins                      */
+    int step[ALO_OPERANDS];             /* from one column of it to the next: 0 where one repeats    */
+    bool add;
+} alo_walk;
+
+typedef struct alo_mat {                /* a matrix by its strides: to transpose is to swap          */
+    void     *p;                        /* NULL: absent                                              */
+    ptrdiff_t at, row, col;             /* element (0, 0), row to row, column to column              */
+    int       rows, cols;
+} alo_mat;
+
+typedef struct alo_row_kernels {        /* what a level of the CPU does better                       */
+    void (*product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch);
+} alo_row_kernels;
+/* clang-format on */
 
 /* How often operand `i` is there: once for each sample, or once. */
 static int alo_samples(const alore_call *c, int i)
@@ -1692,131 +1707,121 @@ static int alo_samples(const alore_call *c, int i)
     return c->t[i]->flags & ALO_PER_SAMPLE ? c->samples : 1;
 }
 
-/* Rows of operand `i` over all samples. */
-static int alo_rows(const alore_call *c, int i)
-{
-    return c->t[i]->rows * alo_samples(c, i);
-}
-
 /* Where row `r` of sample `s` begins, in elements. */
-static size_t alo_begin(const alo_tensor *t, int s, int r)
+static ptrdiff_t alo_begin(const alo_tensor *t, int s, int r)
 {
-    if (!(t->flags & ALO_PER_SAMPLE)) s = 0;
-    if (t->rows == 1) r = 0;
-    return ((size_t)s * (size_t)t->rows + (size_t)r) * (size_t)t->ld;
-}
-
-/* From one column of operand `i` to the next: 0 where one column repeats. */
-static int alo_stride(const alore_call *c, int i)
-{
-    return c->t[i] && c->t[i]->cols == 1 ? 0 : 1;
+    const int sample = t->flags & ALO_PER_SAMPLE ? s : 0, row = t->rows == 1 ? 0 : r;
+    return ((ptrdiff_t)sample * t->rows + row) * t->ld;
 }
 
 /* Output `out` is added to: by its flag, or as it sums over the samples. */
 static bool alo_adds(const alore_call *c, int out, int s)
 {
-    const bool once = !(c->t[out]->flags & ALO_PER_SAMPLE);
-    return (c->flags >> (out - ALO_Y) & 1) || (once && s > 0);
+    return (c->flags >> (out - ALO_Y) & 1) || (s > 0 && !(c->t[out]->flags & ALO_PER_SAMPLE));
 }
 
-/* A part of an operand: rows x cols from (row, col) on. */
-typedef struct alo_box {
-    int row, col, rows, cols;
-} alo_box;
-
-static alo_box alo_box_of(int row, int col, int rows, int cols)
+/* for (alo_walk w = alo_walk_start(c); alo_next(&w);) visits the rows of output 0. */
+static alo_walk alo_walk_start(const alore_call *c)
 {
-    alo_box b;
-    b.row = row;
-    b.col = col;
-    b.rows = rows;
-    b.cols = cols;
-    return b;
+    alo_walk w = {c, -1, -1, 0, alo_samples(c, ALO_Y), c->t[ALO_Y]->rows, c->t[ALO_Y]->cols, {0}, {0}, false};
+    for (int i = 0; i < ALO_OPERANDS; ++i) w.step[i] = c->t[i] && c->t[i]->cols > 1;
+    w.add = alo_adds(c, ALO_Y, 0);
+    return w;
 }
 
-static alo_box alo_box_all(const alore_call *c, int i)
+static bool alo_next(alo_walk *w)
 {
-    return alo_box_of(0, 0, c->t[i]->rows, c->t[i]->cols);
+    w->r = w->r + 1 < w->rows ? w->r + 1 : 0;
+    w->s += w->r == 0;
+    for (int i = 0; i < ALO_OPERANDS; ++i)
+        if (w->c->t[i]) w->at[i] = alo_begin(w->c->t[i], w->s, w->r);
+    return w->s < w->samples;
 }
 
-/* Products of `a` and `b` run over samples first .. last-1. If only a is per sample
- * and its rows are y's, all samples are one product: the range is ALO_ALL alone. */
-static bool alo_as_one(const alore_call *c, int a, int b)
+/* Operand `i` of sample `s`, or of all samples for ALO_ALL. */
+static alo_mat alo_mat_at(const alore_call *c, int i, int s)
 {
-    return (c->t[a]->flags & ALO_PER_SAMPLE) && !(c->attr->n & 1) &&
-           !(c->t[b]->flags & ALO_PER_SAMPLE);
+    const alo_tensor *t = c->t[i];
+    alo_mat a = {c->p[i], 0, 0, 1, 0, 0};
+    if (!a.p) return a;
+    a.at = s == ALO_ALL ? 0 : alo_begin(t, s, 0);
+    a.row = t->ld;
+    a.rows = s == ALO_ALL ? t->rows * alo_samples(c, i) : t->rows;
+    a.cols = t->cols;
+    return a;
 }
 
+/* A matrix in scratch, behind the panel of products with inner extents <= k and `skip` numbers. */
+static alo_mat alo_own(const alore_call *c, int k, ptrdiff_t skip, int rows, int cols)
+{
+    const alo_mat a = {c->scratch, (ptrdiff_t)ALO_PANEL * k + skip, cols, 1, rows, cols};
+    return a;
+}
+
+static alo_mat alo_flip(alo_mat a)
+{
+    const alo_mat t = {a.p, a.at, a.col, a.row, a.cols, a.rows};
+    return t;
+}
+
+static alo_mat alo_flip_if(alo_mat a, bool flipped) { return flipped ? alo_flip(a) : a; }
+
+/* Block `i` of `count` equal blocks of columns. */
+static alo_mat alo_mat_cut(alo_mat a, int i, int count)
+{
+    a.cols /= count;
+    a.at += i * a.cols * a.col;
+    return a;
+}
+
+/* Rows first .. first+rows-1, fewer where `a` ends before. */
+static alo_mat alo_band(alo_mat a, int first, int rows)
+{
+    a.at += first * a.row;
+    a.rows = rows < a.rows - first ? rows : a.rows - first;
+    return a;
+}
+
+/* y (+)= a b. Products write contiguous columns: where y's are not, y^T (+)= b^T a^T. */
+static void alo_times(const alore_call *c, alo_mat y, alo_mat a, alo_mat b, bool add)
+{
+    const alo_row_kernels *fn = (const alo_row_kernels *)c->rows_fn;
+    if (y.col == 1)
+        fn->product(y, a, b, add, c->scratch);
+    else
+        fn->product(alo_flip(y), alo_flip(b), alo_flip(a), add, c->scratch);
+}
+
+static int alo_groups(const alo_attr *attr) { return attr->m > 1 ? attr->m : 1; }
+
+/* Products of `a` and `b` run over samples alo_first .. alo_last. If only a is per sample and its
+ * rows are y's, all samples are one product: that of ALO_ALL. */
 static int alo_first(const alore_call *c, int a, int b)
 {
-    return alo_as_one(c, a, b) ? ALO_ALL : 0;
+    const bool rows = (c->t[a]->flags & ALO_PER_SAMPLE) && !(c->attr->n & 1);
+    return rows && !(c->t[b]->flags & ALO_PER_SAMPLE) ? ALO_ALL : 0;
 }
 
 static int alo_last(const alore_call *c, int a, int b)
 {
-    if (alo_as_one(c, a, b)) return ALO_ALL + 1;
-    return (c->t[a]->flags | c->t[b]->flags) & ALO_PER_SAMPLE ? c->samples : 1;
+    const bool many = (c->t[a]->flags | c->t[b]->flags) & ALO_PER_SAMPLE;
+    return alo_first(c, a, b) == ALO_ALL ? ALO_ALL : many ? c->samples - 1 : 0;
 }
 
-static int alo_groups(const alo_attr *attr)
+/* Number of sample `s` of output 0 in the stream of samples. */
+static uint64_t alo_sample(const alore_call *c, int s)
 {
-    return attr->m > 1 ? attr->m : 1;
+    return c->t[ALO_Y]->flags & ALO_PER_SAMPLE ? c->sample + (uint64_t)s : 0;
 }
 
-/* One head of one window of one sample, counted through heads first. */
-typedef struct alo_head {
-    int sample, window, head;
-} alo_head;
-
-static int alo_windows(const alore_call *c, int q)
-{
-    return c->attr->m ? c->t[q]->rows / c->attr->m : 1;
-}
-
-static int alo_heads(const alore_call *c, int y, int q)
-{
-    return alo_samples(c, y) * alo_windows(c, q) * c->attr->n;
-}
-
-static alo_head alo_head_at(const alore_call *c, int q, int i)
-{
-    const int heads = c->attr->n, windows = alo_windows(c, q);
-    alo_head h;
-    h.sample = i / heads / windows;
-    h.window = i / heads % windows;
-    h.head = i % heads;
-    return h;
-}
-
-/* The random stream of this op at this step. */
-static uint64_t alo_stream(const alore_call *c)
-{
-    uint64_t x = c->attr->stream ^ (c->step + 1) * UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    return x ^ x >> 31;
-}
-
-/* Mask number `index`: 0 with probability p = attr.x, else 1/(1-p). */
+/* Mask number `index` of this op at this step: 0 with probability p = attr.x, else 1/(1-p). */
 static alo_sum_t alo_mask(const alore_call *c, uint64_t index)
 {
-    const float p = c->attr->x;
-    const uint64_t bound = (uint64_t)(p * 4294967296.0f);
-    if (alore_random_u32(c->seed, alo_stream(c), index) < bound) return 0;
-    return 1 / (1 - (alo_sum_t)p);
-}
-
-/* Number of sample `s` of operand `i` in the stream of samples. */
-static uint64_t alo_sample(const alore_call *c, int i, int s)
-{
-    return c->t[i]->flags & ALO_PER_SAMPLE ? c->sample + (uint64_t)s : 0;
-}
-
-static float alo_not_a_number(void)
-{
-    const uint32_t bits = 0x7fc00000u;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    const uint64_t bound = (uint64_t)(c->attr->x * 4294967296.0f);
+    uint64_t stream = c->attr->stream ^ (c->step + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    stream = (stream ^ stream >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    stream ^= stream >> 31;
+    return alore_random_u32(c->seed, stream, index) < bound ? 0 : 1 / (1 - (alo_sum_t)c->attr->x);
 }
 
 #endif /* ALORE_IMPLEMENTATION */
@@ -1840,25 +1845,15 @@ static float alo_not_a_number(void)
  * The definition of every op: plain loops, sums in double, forward and pieces side
  * by side, each derivative with its line of algebra. The text is compiled once with
  * `real` = float and once with `real` = double; ALO_F(name) is the name's form of
- * that type.
+ * that type. A row of ALO_KERNELS tells who does a kernel, and how:
+ *
+ *     each    a formula for every element of output 0, which is stored or added
+ *     rowwise a function for every row of output 0
+ *     whole   a function for the whole call
  *
  * Written in the comments: dX is the gradient of X, g that of y; operands follow
- * the letters of ALO_KERNELS, in[0] first. Rows are those of one sample. A flag of
- * the call tells whether an output is stored or added to. One task per call.
+ * the letters of ALO_KERNELS, in[0] first. Rows are those of one sample.
  * ========================================================================== */
-
-typedef struct ALO_F(row_kernels) { /* what a level of the CPU does better          */
-    /* C[m,n] (+)= A[m,k] B[k,n]; strides in elements, C's columns are contiguous */
-    void (*product)(int m, int n, int k, const real *a, ptrdiff_t a_row,
-                    ptrdiff_t a_col, const real *b, ptrdiff_t b_row, ptrdiff_t b_col,
-                    real *c, ptrdiff_t c_row, bool add, void *scratch);
-} ALO_F(row_kernels);
-
-/* Store v in *y, or add it. */
-static void ALO_F(put)(real *y, alo_sum_t v, bool add)
-{
-    *y = (real)(add ? (alo_sum_t)*y + v : v);
-}
 
 /* Row `r` of sample `s` of operand `i`; NULL where it is absent. */
 static real *ALO_F(row)(const alore_call *c, int i, int s, int r)
@@ -1866,150 +1861,204 @@ static real *ALO_F(row)(const alore_call *c, int i, int s, int r)
     return c->p[i] ? (real *)c->p[i] + alo_begin(c->t[i], s, r) : NULL;
 }
 
-static void ALO_F(product_plain)(int m, int n, int k, const real *a, ptrdiff_t a_row,
-                                 ptrdiff_t a_col, const real *b, ptrdiff_t b_row,
-                                 ptrdiff_t b_col, real *c, ptrdiff_t c_row, bool add,
-                                 void *scratch)
+/* Column `j` of it, as it repeats. */
+static alo_sum_t ALO_F(get)(const alore_call *c, int i, int s, int r, int j)
+{
+    return (alo_sum_t)ALO_F(row)(c, i, s, r)[c->t[i]->cols == 1 ? 0 : j];
+}
+
+/* Operand `i` where the walk is: as a term 0, as a factor 1 where it is absent. */
+static alo_sum_t ALO_F(term)(const alo_walk *w, int i)
+{
+    return w->c->p[i] ? (alo_sum_t)((const real *)w->c->p[i])[w->at[i] + w->j * w->step[i]] : 0;
+}
+
+static alo_sum_t ALO_F(factor)(const alo_walk *w, int i)
+{
+    return w->c->p[i] ? ALO_F(term)(w, i) : 1;
+}
+
+/* Store v in *y, or add it. */
+static void ALO_F(put)(real *y, alo_sum_t v, bool add) { *y = (real)(add ? (alo_sum_t)*y + v : v); }
+
+/* Store v in output 0 where the walk is, or add it. */
+static void ALO_F(out)(const alo_walk *w, alo_sum_t v)
+{
+    ALO_F(put)((real *)w->c->p[ALO_Y] + w->at[ALO_Y] + w->j, v, w->add);
+}
+
+static inline void ALO_F(rowwise)(const alore_call *c, void (*row)(alo_walk *w))
+{
+    for (alo_walk w = alo_walk_start(c); alo_next(&w);) row(&w);
+}
+
+static inline void ALO_F(each)(const alore_call *c, alo_sum_t (*formula)(const alo_walk *w))
+{
+    for (alo_walk w = alo_walk_start(c); alo_next(&w);)
+        for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, formula(&w));
+}
+
+static inline void ALO_F(whole)(const alore_call *c, void (*kernel)(const alore_call *c)) { kernel(c); }
+
+/* Element (i, j) of a matrix: where it is, and what. */
+static real *ALO_F(at)(alo_mat a, int i, int j) { return (real *)a.p + a.at + i * a.row + j * a.col; }
+static alo_sum_t ALO_F(of)(alo_mat a, int i, int j) { return (alo_sum_t)*ALO_F(at)(a, i, j); }
+
+/* y (+)= a b, as a level of the CPU may do better. */
+static void ALO_F(product_plain)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch)
 {
     (void)scratch;
-    for (int i = 0; i < m; ++i)
-        for (int j = 0; j < n; ++j) {
+    for (int i = 0; i < y.rows; ++i)
+        for (int j = 0; j < y.cols; ++j) {
             alo_sum_t sum = 0;
-            for (int e = 0; e < k; ++e)
-                sum += (alo_sum_t)a[i * a_row + e * a_col] *
-                       (alo_sum_t)b[e * b_row + j * b_col];
-            ALO_F(put)(&c[i * c_row + j], sum, add);
+            for (int e = 0; e < a.cols; ++e) sum += ALO_F(of)(a, i, e) * ALO_F(of)(b, e, j);
+            ALO_F(put)(ALO_F(at)(y, i, j), sum, add);
         }
 }
 
-/* ---- Matrices by their strides: to transpose is to swap ---- */
-
-typedef struct ALO_F(mat) {
-    real *p;
-    ptrdiff_t row, col;
-    int rows, cols;
-} ALO_F(mat);
-
-static ALO_F(mat) ALO_F(mat_of)(real *p, int rows, int cols)
+static real ALO_F(largest)(const real *x, int count)
 {
-    ALO_F(mat) a;
-    a.p = p;
-    a.row = cols;
-    a.col = 1;
-    a.rows = rows;
-    a.cols = cols;
-    return a;
+    real most = x[0];
+    for (int j = 1; j < count; ++j) most = x[j] > most ? x[j] : most;
+    return most;
 }
 
-/* Operand `i` of sample `s`, or of all samples for ALO_ALL; .p NULL if absent. */
-static ALO_F(mat) ALO_F(operand)(const alore_call *c, int i, int s)
-{
-    ALO_F(mat) a = ALO_F(mat_of)(NULL, 0, 0);
-    if (!c->p[i]) return a;
-    a.p = ALO_F(row)(c, i, s == ALO_ALL ? 0 : s, 0);
-    a.row = c->t[i]->ld;
-    a.rows = s == ALO_ALL ? alo_rows(c, i) : c->t[i]->rows;
-    a.cols = c->t[i]->cols;
-    return a;
-}
-
-static ALO_F(mat) ALO_F(turn)(ALO_F(mat) a)
-{
-    ALO_F(mat) t = a;
-    t.row = a.col;
-    t.col = a.row;
-    t.rows = a.cols;
-    t.cols = a.rows;
-    return t;
-}
-
-static ALO_F(mat) ALO_F(turn_if)(ALO_F(mat) a, int turned)
-{
-    return turned ? ALO_F(turn)(a) : a;
-}
-
-/* Block `i` of `count` equal blocks of columns. */
-static ALO_F(mat) ALO_F(cut)(ALO_F(mat) a, int i, int count)
-{
-    a.cols /= count;
-    a.p += i * a.cols * a.col;
-    return a;
-}
-
-/* Rows first .. first+rows-1, fewer where `a` ends before. */
-static ALO_F(mat) ALO_F(band)(ALO_F(mat) a, int first, int rows)
-{
-    a.p += first * a.row;
-    a.rows = rows < a.rows - first ? rows : a.rows - first;
-    return a;
-}
-
-/* y (+)= a b. Where y's columns are not contiguous, y^T (+)= b^T a^T. The product's
- * panel is the first alo_panel(inner extent) elements of the scratch. */
-static void ALO_F(times)(const alore_call *c, ALO_F(mat) y, ALO_F(mat) a, ALO_F(mat) b,
-                         bool add)
-{
-    const ALO_F(row_kernels) *fn = (const ALO_F(row_kernels) *)c->rows_fn;
-    if (y.col != 1) {
-        const ALO_F(mat) t = ALO_F(turn)(a);
-        a = ALO_F(turn)(b);
-        b = t;
-        y = ALO_F(turn)(y);
-    }
-    fn->product(y.rows, y.cols, a.cols, a.p, a.row, a.col, b.p, b.row, b.col, y.p,
-                y.row, add, c->scratch);
-}
-
-/* A kernel's own scratch, behind the panel of products with inner extent <= k. */
-static real *ALO_F(own)(const alore_call *c, int k)
-{
-    return (real *)c->scratch + (size_t)ALO_PANEL * (size_t)k;
-}
-
-/* Gradient of a repeating operand X whose uses were the part `box` of y:
- * dX[s,r,j] = sum of g (times operand `b`, unless b is 0) over X's uses. */
-static void ALO_F(collect)(const alore_call *c, int out, int b, alo_box box)
-{
-    const alo_tensor *x = c->t[out];
-    const int samples = x->flags & ALO_PER_SAMPLE ? 1 : alo_samples(c, 0);
-    const int rows = x->rows < box.rows ? box.rows : 1;
-    const int cols = x->cols < box.cols ? box.cols : 1;
-    const int step = b ? alo_stride(c, b) : 0;
-    const bool add = alo_adds(c, out, 0);
-    if (!c->p[out]) return;
-    for (int s = 0; s < alo_samples(c, out); ++s)
-        for (int r = 0; r < x->rows; ++r)
-            for (int j = 0; j < x->cols; ++j) {
-                alo_sum_t sum = 0;
-                for (int i = 0; i < samples * rows; ++i) {
-                    const int si = s + i / rows, ri = r + i % rows;
-                    const real *g = ALO_F(row)(c, 0, si, box.row + ri) + box.col;
-                    const real *f = b ? ALO_F(row)(c, b, si, ri) : NULL;
-                    for (int e = j; e < j + cols; ++e)
-                        sum += (alo_sum_t)g[e] * (f ? (alo_sum_t)f[e * step] : 1);
-                }
-                ALO_F(put)(ALO_F(row)(c, out, s, r) + j, sum, add);
-            }
-}
-
-/* ---- cast: bytes to numbers ----
+/* ---- uses: dX = g, or g b, summed over the uses of X ----
  *
- * y[r,j] = (x[r,j] / 255 - mean[j]) / deviation[j]
+ * The piece of every operand that is added, multiplied or copied. b is operand 1, or absent. In
+ * uses_in, X met `rows` x `cols` of y from (row, col) on; where X has only one, it met them all. */
+static alo_sum_t ALO_F(uses_in)(const alo_walk *w, int row, int col, int rows, int cols)
+{
+    const alore_call *c = w->c;
+    const int s_end = w->samples == 1 ? alo_samples(c, 0) : w->s + 1;
+    const int r_end = w->rows == 1 ? rows : w->r + 1, j_end = w->cols == 1 ? cols : w->j + 1;
+    alo_sum_t sum = 0;
+    for (int s = w->s; s < s_end; ++s)
+        for (int r = w->r; r < r_end; ++r)
+            for (int j = w->j; j < j_end; ++j)
+                sum += ALO_F(get)(c, 0, s, row + r, col + j) * (c->p[1] ? ALO_F(get)(c, 1, s, r, j) : 1);
+    return sum;
+}
+
+static alo_sum_t ALO_F(uses)(const alo_walk *w)
+{
+    return ALO_F(uses_in)(w, 0, 0, w->c->t[0]->rows, w->c->t[0]->cols);
+}
+
+/* ---- add: y = a + b    mul: y = a b    scale: y = factor x    zero: y = value, mostly 0 ----
+ *
+ * attr  x: the factor, the value. Either of a and b may have one row or one column, or be once for
+ * all samples: it repeats. da = db = g;  da = g b, db = g a;  dx = factor g. */
+static alo_sum_t ALO_F(add)(const alo_walk *w) { return ALO_F(term)(w, 0) + ALO_F(term)(w, 1); }
+static alo_sum_t ALO_F(mul)(const alo_walk *w) { return ALO_F(term)(w, 0) * ALO_F(term)(w, 1); }
+static alo_sum_t ALO_F(scale)(const alo_walk *w) { return (alo_sum_t)w->c->attr->x * ALO_F(term)(w, 0); }
+static alo_sum_t ALO_F(zero)(const alo_walk *w) { return (alo_sum_t)w->c->attr->x; }
+
+/* ---- affine: y = x gain + shift; gain, shift [1, cols], either absent ----
+ *
+ * dx = g gain;  dgain = sum over rows of g x;  dshift = sum over rows of g. */
+static alo_sum_t ALO_F(affine)(const alo_walk *w)
+{
+    return ALO_F(term)(w, 0) * ALO_F(factor)(w, 1) + ALO_F(term)(w, 2);
+}
+
+/* ---- cast: y[r,j] = (x[r,j] / 255 - mean[j]) / deviation[j] ----
  *
  *   x [rows, 3] bytes    y [rows, 3]    values  mean 0..2, deviation 0..2 */
-static void ALO_F(cast)(const alore_call *c, int first, int last)
+static alo_sum_t ALO_F(cast)(const alo_walk *w)
 {
-    const float *mean = c->attr->values, *deviation = mean + 3;
-    const alo_tensor *t = c->t[ALO_Y];
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const uint8_t *x = (const uint8_t *)c->p[0] + alo_begin(c->t[0], s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                y[j] = ((real)x[j] / 255 - (real)mean[j % 3]) / (real)deviation[j % 3];
+    const real x = (real)((const uint8_t *)w->c->p[0] + alo_begin(w->c->t[0], w->s, w->r))[w->j];
+    const float *values = w->c->attr->values + w->j % 3;
+    return (alo_sum_t)((x / 255 - (real)values[0]) / (real)values[3]);
+}
+
+/* ---- add_columns: y = a, with b added to the columns from attr.n on ----
+ *
+ *   a, y [rows, cols]   b [rows, some], its row may repeat
+ *
+ * da = g;  db = those columns of g. */
+static alo_sum_t ALO_F(add_columns)(const alo_walk *w)
+{
+    const int j = w->j - w->c->attr->n;
+    const bool inside = j >= 0 && j < w->c->t[1]->cols;
+    return ALO_F(term)(w, 0) + (inside ? ALO_F(get)(w->c, 1, w->s, w->r, j) : 0);
+}
+
+static alo_sum_t ALO_F(add_columns_db)(const alo_walk *w)
+{
+    return ALO_F(uses_in)(w, 0, w->c->attr->n, w->c->t[0]->rows, w->cols);
+}
+
+/* ---- concat: a's rows, then b's; da, db = the first and the last rows of g ---- */
+static alo_sum_t ALO_F(concat)(const alo_walk *w)
+{
+    const int top = w->c->t[0]->rows;
+    return w->r < top ? ALO_F(term)(w, 0) : ALO_F(get)(w->c, 1, w->s, w->r - top, w->j);
+}
+
+static alo_sum_t ALO_F(concat_da)(const alo_walk *w) { return ALO_F(uses_in)(w, 0, 0, w->rows, w->cols); }
+
+static alo_sum_t ALO_F(concat_db)(const alo_walk *w)
+{
+    return ALO_F(uses_in)(w, w->c->t[0]->rows - w->rows, 0, w->rows, w->cols);
+}
+
+/* ---- gather: row i of y is rows table[i m] .. table[i m + m-1] of a, side by side ----
+ *
+ *   a [any, cols]   y [n, m cols]   attr  n, m, table; -1 is a row of zeros */
+static alo_sum_t ALO_F(gather)(const alo_walk *w)
+{
+    const int cols = w->c->t[0]->cols, from = w->c->attr->table[w->r * w->c->attr->m + w->j / cols];
+    return from < 0 ? 0 : ALO_F(get)(w->c, 0, w->s, from, w->j % cols);
+}
+
+/* da[table[i]] += g[i] for every entry; da is cleared first.    reads g */
+static void ALO_F(gather_dx)(const alore_call *c)
+{
+    const int m = c->attr->m, cols = c->t[ALO_Y]->cols;
+    for (alo_walk w = alo_walk_start(c); !alo_adds(c, ALO_Y, 0) && alo_next(&w);)
+        for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, 0);
+    for (int s = 0; s < alo_samples(c, 0); ++s)
+        for (int e = 0; e < c->attr->n * m; ++e) {
+            const int to = c->attr->table[e];
+            for (int j = 0; to >= 0 && j < cols; ++j)
+                ALO_F(put)(ALO_F(row)(c, ALO_Y, s, to) + j, ALO_F(get)(c, 0, s, e / m, e % m * cols + j), true);
         }
 }
+
+/* ---- mean_rows: y [1, cols] = mean of rows n .. n+m-1 of x; attr  n, m ---- */
+static alo_sum_t ALO_F(mean_rows)(const alo_walk *w)
+{
+    const int first = w->c->attr->n, count = w->c->attr->m;
+    alo_sum_t sum = 0;
+    for (int r = first; r < first + count; ++r) sum += ALO_F(get)(w->c, 0, w->s, r, w->j);
+    return sum / count;
+}
+
+/* dx = g / m in the rows of the mean, 0 in the others.    reads g */
+static alo_sum_t ALO_F(mean_rows_dx)(const alo_walk *w)
+{
+    const int first = w->c->attr->n, count = w->c->attr->m;
+    return w->r >= first && w->r < first + count ? ALO_F(term)(w, 0) / count : 0;
+}
+
+/* ---- dropout: y = mask a, mask 0 with probability p, else 1/(1-p); attr  x: p ----
+ *
+ * Mask (sample, row, column) is drawn by its number, so the piece da = mask g draws it again. */
+static alo_sum_t ALO_F(dropout)(const alo_walk *w)
+{
+    const uint64_t row = alo_sample(w->c, w->s) * (uint64_t)w->rows + (uint64_t)w->r;
+    return alo_mask(w->c, row * (uint64_t)w->cols + (uint64_t)w->j) * ALO_F(term)(w, 0);
+}
+
+/* ---- drop_path: y = mask a + b, one mask for a sample; b may be absent. da = mask g, db = g ---- */
+static void ALO_F(drop_path)(alo_walk *w)
+{
+    const alo_sum_t mask = alo_mask(w->c, alo_sample(w->c, w->s));
+    for (w->j = 0; w->j < w->cols; ++w->j) ALO_F(out)(w, mask * ALO_F(term)(w, 0) + ALO_F(term)(w, 1));
+}
+
+/* ---- unary: y = f(x); attr  n: the kind of f ---- */
 
 /* sigma(x) = 1 / (1 + e^-x), without overflow. */
 static real ALO_F(sigmoid)(real x)
@@ -2018,60 +2067,105 @@ static real ALO_F(sigmoid)(real x)
     return (x < 0 ? e : 1) / (1 + e);
 }
 
-/* The function of a kind at x; finite for |x| up to 1e12. */
-static real ALO_F(act)(int kind, real x)
+/* f(x), or the slope f'(x); finite for |x| up to 1e12. */
+static real ALO_F(act)(int kind, real x, bool slope)
 {
     switch (kind) {
-    case ALORE_GELU: /* x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2 */
-        return x * (real)0.5 * (1 + ALO_ERF(x * (real)0.70710678118654752));
-    case ALORE_GELU_TANH: /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
-        return x * (real)0.5 *
-               (1 + ALO_TANH((real)0.79788456080286536 * x *
-                             (1 + (real)0.044715 * x * x)));
-    case ALORE_QUICK_GELU:
-        return x * ALO_F(sigmoid)((real)1.702 * x);
-    case ALORE_RELU:
-        return x > 0 ? x : 0;
-    case ALORE_SILU:
-        return x * ALO_F(sigmoid)(x);
-    case ALORE_TANH:
-        return ALO_TANH(x);
-    default:
-        return ALO_F(sigmoid)(x);
+    case ALORE_GELU: { /* x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2; Phi + x e^(-x^2/2) / sqrt(2 pi) */
+        const real phi = (real)0.5 * (1 + ALO_ERF(x * (real)0.70710678118654752));
+        return slope ? phi + x * (real)0.39894228040143268 * ALO_EXP((real)-0.5 * x * x) : x * phi;
     }
-}
-
-/* Its derivative. */
-static real ALO_F(act_slope)(int kind, real x)
-{
-    switch (kind) {
-    case ALORE_GELU: /* Phi(x) + x e^(-x^2 / 2) / sqrt(2 pi) */
-        return (real)0.5 * (1 + ALO_ERF(x * (real)0.70710678118654752)) +
-               x * (real)0.39894228040143268 * ALO_EXP((real)-0.5 * x * x);
-    case ALORE_GELU_TANH: { /* (1 + t) / 2 + x (1 - t^2) u'(x) / 2, t = tanh u(x) */
+    case ALORE_GELU_TANH: { /* x (1 + t) / 2, t = tanh(sqrt(2/pi) (x + 0.044715 x^3)) */
         const real k = (real)0.79788456080286536, cube = (real)0.044715;
-        const real t = ALO_TANH(k * x * (1 + cube * x * x));
-        return (real)0.5 * (1 + t) +
-               (real)0.5 * x * (1 - t * t) * k * (1 + 3 * cube * x * x);
+        const real t = ALO_TANH(k * x * (1 + cube * x * x)), half = (real)0.5 * (1 + t);
+        return slope ? half + (real)0.5 * x * (1 - t * t) * k * (1 + 3 * cube * x * x) : x * half;
     }
-    case ALORE_QUICK_GELU: { /* s + 1.702 x s (1 - s) */
-        const real s = ALO_F(sigmoid)((real)1.702 * x);
-        return s + (real)1.702 * x * s * (1 - s);
+    case ALORE_QUICK_GELU:
+    case ALORE_SILU: { /* x s, s = sigma(k x); s + k x s (1 - s) */
+        const real kx = (kind == ALORE_SILU ? 1 : (real)1.702) * x, s = ALO_F(sigmoid)(kx);
+        return slope ? s + kx * s * (1 - s) : x * s;
     }
     case ALORE_RELU:
-        return x > 0 ? 1 : 0;
-    case ALORE_SILU: { /* s + x s (1 - s) */
-        const real s = ALO_F(sigmoid)(x);
-        return s + x * s * (1 - s);
-    }
+        return x > 0 ? (slope ? 1 : x) : 0;
     case ALORE_TANH: {
         const real t = ALO_TANH(x);
-        return 1 - t * t;
+        return slope ? 1 - t * t : t;
     }
     default: {
         const real s = ALO_F(sigmoid)(x);
-        return s * (1 - s);
+        return slope ? s * (1 - s) : s;
     }
+    }
+}
+
+static alo_sum_t ALO_F(unary)(const alo_walk *w)
+{
+    return (alo_sum_t)ALO_F(act)(w->c->attr->n, (real)ALO_F(term)(w, 0), false);
+}
+
+/* dx = g f'(x).    reads g x */
+static alo_sum_t ALO_F(unary_dx)(const alo_walk *w)
+{
+    return ALO_F(term)(w, 0) * (alo_sum_t)ALO_F(act)(w->c->attr->n, (real)ALO_F(term)(w, 1), true);
+}
+
+/* ---- norm: layer norm over the columns ----
+ *
+ *   h = (x - mean) / sqrt(variance + eps),  y = h gain + shift
+ *
+ *   x, y [rows, cols]   gain, shift [1, cols] or absent   attr  x: eps
+ *   z [rows, 2] = mean, 1 / sqrt(variance + eps); absent in inference
+ *
+ * The variance is that of the row itself (not of a sample of it), in two passes. */
+static void ALO_F(norm)(alo_walk *w)
+{
+    const real *x = ALO_F(row)(w->c, 0, w->s, w->r);
+    real *z = ALO_F(row)(w->c, ALO_Z, w->s, w->r);
+    alo_sum_t mean = 0, variance = 0;
+    for (int j = 0; j < w->cols; ++j) mean += (alo_sum_t)x[j];
+    mean /= w->cols;
+    for (int j = 0; j < w->cols; ++j) variance += ((alo_sum_t)x[j] - mean) * ((alo_sum_t)x[j] - mean);
+    variance /= w->cols;
+    const real inverse = 1 / ALO_SQRT((real)(variance + (alo_sum_t)w->c->attr->x));
+    for (w->j = 0; w->j < w->cols; ++w->j) {
+        const alo_sum_t h = ((alo_sum_t)x[w->j] - mean) * (alo_sum_t)inverse;
+        ALO_F(out)(w, h * ALO_F(factor)(w, 1) + ALO_F(term)(w, 2));
+    }
+    if (!z) return;
+    z[0] = (real)mean;
+    z[1] = inverse;
+}
+
+/* With v = g gain:  dx = (v - mean(v) - h mean(v h)) / sqrt(variance + eps).    reads g x gain z */
+static void ALO_F(norm_dx)(alo_walk *w)
+{
+    const real *z = ALO_F(row)(w->c, 3, w->s, w->r);
+    const alo_sum_t mean = (alo_sum_t)z[0], inverse = (alo_sum_t)z[1];
+    alo_sum_t mean_v = 0, mean_vh = 0;
+    for (w->j = 0; w->j < w->cols; ++w->j) {
+        const alo_sum_t v = ALO_F(term)(w, 0) * ALO_F(factor)(w, 2);
+        mean_v += v / w->cols;
+        mean_vh += v * (ALO_F(term)(w, 1) - mean) * inverse / w->cols;
+    }
+    for (w->j = 0; w->j < w->cols; ++w->j) {
+        const alo_sum_t v = ALO_F(term)(w, 0) * ALO_F(factor)(w, 2), h = (ALO_F(term)(w, 1) - mean) * inverse;
+        ALO_F(out)(w, (v - mean_v - h * mean_vh) * inverse);
+    }
+}
+
+/* dgain = sum over rows of g h, dshift = sum over rows of g; either may be absent.    reads g x z */
+static void ALO_F(norm_dgain)(const alore_call *c)
+{
+    for (int j = 0; j < c->t[0]->cols; ++j) {
+        alo_sum_t dgain = 0, dshift = 0;
+        for (int s = 0; s < alo_samples(c, 0); ++s)
+            for (int r = 0; r < c->t[0]->rows; ++r) {
+                const alo_sum_t g = ALO_F(get)(c, 0, s, r, j), x = ALO_F(get)(c, 1, s, r, j);
+                dgain += g * (x - ALO_F(get)(c, 2, s, r, 0)) * ALO_F(get)(c, 2, s, r, 1);
+                dshift += g;
+            }
+        if (c->p[ALO_Y]) ALO_F(put)((real *)c->p[ALO_Y] + j, dgain, alo_adds(c, ALO_Y, 0));
+        if (c->p[ALO_Z]) ALO_F(put)((real *)c->p[ALO_Z] + j, dshift, alo_adds(c, ALO_Z, 0));
     }
 }
 
@@ -2084,100 +2178,54 @@ static real ALO_F(act_slope)(int kind, real x)
  * With groups, a's columns, y's columns and the columns of op(b) [k / groups, n] are
  * cut alike, and block h of y is block h of a times block h of op(b). If only a is
  * per sample, all samples' rows are one matrix; else each sample has its product. */
-
-/* y = (y +) c + d, on which the products are added. */
-static void ALO_F(matmul_start)(const alore_call *c)
+static void ALO_F(matmul)(const alore_call *c)
 {
-    const alo_tensor *t = c->t[ALO_Y];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *bias = ALO_F(row)(c, 2, s, r), *d = ALO_F(row)(c, 3, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j,
-                           (bias ? (alo_sum_t)bias[j] : 0) + (d ? (alo_sum_t)d[j] : 0),
-                           add);
-        }
-}
-
-/* y = (y +) f(sum + c) + d, the sums standing in `sum` [all rows, n]. */
-static void ALO_F(matmul_finish)(const alore_call *c, ALO_F(mat) sum)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *bias = ALO_F(row)(c, 2, s, r), *d = ALO_F(row)(c, 3, s, r);
-            const real *x = sum.p + (s * t->rows + r) * sum.row;
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j) {
-                const real f =
-                    ALO_F(act)(c->attr->p - 1, bias ? x[j] + bias[j] : x[j]);
-                ALO_F(put)(y + j, (alo_sum_t)f + (d ? (alo_sum_t)d[j] : 0), add);
-            }
-        }
-}
-
-static void ALO_F(matmul)(const alore_call *c, int first, int last)
-{
-    const int form = c->attr->n, groups = alo_groups(c->attr), act = c->attr->p;
-    const bool keep = alo_adds(c, ALO_Y, 0);
-    const bool start = !act && (c->p[2] || c->p[3]);
-    ALO_F(mat) sum = ALO_F(operand)(c, ALO_Y, ALO_ALL);
-    (void)first, (void)last;
-    if (start) ALO_F(matmul_start)(c);
+    const int form = c->attr->n, groups = alo_groups(c->attr), rows = c->t[ALO_Y]->rows;
+    const bool act = c->attr->p > 0, keep = alo_adds(c, ALO_Y, 0), start = !act && (c->p[2] || c->p[3]);
+    alo_mat sum = alo_mat_at(c, ALO_Y, ALO_ALL);
+    for (alo_walk w = alo_walk_start(c); start && alo_next(&w);) /* the products are added to c + d */
+        for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, ALO_F(term)(&w, 2) + ALO_F(term)(&w, 3));
     if (act && (keep || c->p[3])) /* d may be y's storage */
-        sum = ALO_F(mat_of)(ALO_F(own)(c, c->t[0]->cols + c->t[0]->rows), sum.rows,
-                            sum.cols);
-    for (int s = alo_first(c, 0, 1); s < alo_last(c, 0, 1); ++s) {
-        const ALO_F(mat) a = ALO_F(turn_if)(ALO_F(operand)(c, 0, s), form & 1);
-        const ALO_F(mat) b = ALO_F(turn_if)(ALO_F(operand)(c, 1, s), form & 2);
-        const int rows = c->t[ALO_Y]->rows;
-        const ALO_F(mat) y = s == ALO_ALL ? sum : ALO_F(band)(sum, s * rows, rows);
+        sum = alo_own(c, c->t[0]->cols + c->t[0]->rows, 0, sum.rows, sum.cols);
+    for (int s = alo_first(c, 0, 1); s <= alo_last(c, 0, 1); ++s) {
+        const alo_mat a = alo_flip_if(alo_mat_at(c, 0, s), form & 1);
+        const alo_mat b = alo_flip_if(alo_mat_at(c, 1, s), form & 2);
+        const alo_mat y = s == ALO_ALL ? sum : alo_band(sum, s * rows, rows);
         for (int h = 0; h < groups; ++h)
-            ALO_F(times)(c, ALO_F(cut)(y, h, groups), ALO_F(cut)(a, h, groups),
-                         ALO_F(cut)(b, h, groups), start || (keep && !act));
+            alo_times(c, alo_mat_cut(y, h, groups), alo_mat_cut(a, h, groups), alo_mat_cut(b, h, groups),
+                      start || (keep && !act));
     }
-    if (act) ALO_F(matmul_finish)(c, sum);
+    for (alo_walk w = alo_walk_start(c); act && alo_next(&w);)
+        for (w.j = 0; w.j < w.cols; ++w.j) {
+            const alo_sum_t x = ALO_F(of)(sum, w.s * rows + w.r, w.j) + ALO_F(term)(&w, 2);
+            ALO_F(out)(&w, (alo_sum_t)ALO_F(act)(c->attr->p - 1, (real)x, false) + ALO_F(term)(&w, 3));
+        }
 }
 
 /* d op(a) = g op(b)^T, in each group.    reads g b */
-static void ALO_F(matmul_da)(const alore_call *c, int first, int last)
+static void ALO_F(matmul_da)(const alore_call *c)
 {
     const int form = c->attr->n, groups = alo_groups(c->attr);
-    (void)first, (void)last;
-    for (int s = alo_first(c, ALO_Y, 1); s < alo_last(c, ALO_Y, 1); ++s) {
-        const ALO_F(mat) g = ALO_F(operand)(c, 0, s);
-        const ALO_F(mat) b = ALO_F(turn_if)(ALO_F(operand)(c, 1, s), form & 2);
-        const ALO_F(mat) da = ALO_F(turn_if)(ALO_F(operand)(c, ALO_Y, s), form & 1);
+    for (int s = alo_first(c, ALO_Y, 1); s <= alo_last(c, ALO_Y, 1); ++s) {
+        const alo_mat g = alo_mat_at(c, 0, s), b = alo_flip_if(alo_mat_at(c, 1, s), form & 2);
+        const alo_mat da = alo_flip_if(alo_mat_at(c, ALO_Y, s), form & 1);
         for (int h = 0; h < groups; ++h)
-            ALO_F(times)(c, ALO_F(cut)(da, h, groups), ALO_F(cut)(g, h, groups),
-                         ALO_F(turn)(ALO_F(cut)(b, h, groups)), alo_adds(c, ALO_Y, s));
+            alo_times(c, alo_mat_cut(da, h, groups), alo_mat_cut(g, h, groups), alo_flip(alo_mat_cut(b, h, groups)),
+                      alo_adds(c, ALO_Y, s));
     }
 }
 
-/* d op(b) = op(a)^T g, in each group.    reads g a */
-static void ALO_F(matmul_db)(const alore_call *c, int first, int last)
+/* d op(b) = op(a)^T g, in each group.    reads g a;    dc = column sums of g: `uses` */
+static void ALO_F(matmul_db)(const alore_call *c)
 {
     const int form = c->attr->n, groups = alo_groups(c->attr);
-    (void)first, (void)last;
-    for (int s = alo_first(c, 1, ALO_Y); s < alo_last(c, 1, ALO_Y); ++s) {
-        const ALO_F(mat) g = ALO_F(operand)(c, 0, s);
-        const ALO_F(mat) a = ALO_F(turn_if)(ALO_F(operand)(c, 1, s), form & 1);
-        const ALO_F(mat) db = ALO_F(turn_if)(ALO_F(operand)(c, ALO_Y, s), form & 2);
+    for (int s = alo_first(c, 1, ALO_Y); s <= alo_last(c, 1, ALO_Y); ++s) {
+        const alo_mat g = alo_mat_at(c, 0, s), a = alo_flip_if(alo_mat_at(c, 1, s), form & 1);
+        const alo_mat db = alo_flip_if(alo_mat_at(c, ALO_Y, s), form & 2);
         for (int h = 0; h < groups; ++h)
-            ALO_F(times)(c, ALO_F(cut)(db, h, groups),
-                         ALO_F(turn)(ALO_F(cut)(a, h, groups)),
-                         ALO_F(cut)(g, h, groups), alo_adds(c, ALO_Y, s));
+            alo_times(c, alo_mat_cut(db, h, groups), alo_flip(alo_mat_cut(a, h, groups)), alo_mat_cut(g, h, groups),
+                      alo_adds(c, ALO_Y, s));
     }
-}
-
-/* dc = column sums of g.    reads g */
-static void ALO_F(matmul_dc)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_all(c, 0));
 }
 
 /* ---- kron: y = x sum_i S_i (x) (D_i U_i), factored ----
@@ -2193,300 +2241,124 @@ static void ALO_F(matmul_dc)(const alore_call *c, int first, int last)
  * 2 rows n r (P s + P Q + Q t) flops; the dense matrix [P s, Q t] never exists. Z is
  * made in scratch for ALO_BAND rows at a time, and again in kron_du. */
 
-/* D [n s, r] as one matrix [s, n r], column (i, rho) from D_i. */
-static ALO_F(mat) ALO_F(kron_pack)(const alore_call *c, int d, real *to)
+/* D [n s, r] as one matrix [s, n r], whose columns (i, rho) are D_i's. */
+static alo_mat ALO_F(kron_pack)(const alore_call *c, int d, alo_mat to)
 {
-    const int n = c->attr->n, r = c->attr->q, rows = c->t[d]->rows / n;
-    for (int i = 0; i < n; ++i)
-        for (int e = 0; e < rows; ++e)
-            for (int k = 0; k < r; ++k)
-                to[(e * n + i) * r + k] = ALO_F(row)(c, d, 0, i * rows + e)[k];
-    return ALO_F(mat_of)(to, rows, n * r);
+    const int r = c->attr->q;
+    for (int e = 0; e < to.rows; ++e)
+        for (int k = 0; k < to.cols; ++k)
+            *ALO_F(at)(to, e, k) = ALO_F(row)(c, d, 0, k / r * to.rows + e)[k % r];
+    return to;
 }
 
-/* y[c,i,:] = sum_a S_i[a,c] x[a,i,:], row by row; with `turned` S_i^T for S_i. */
-static void ALO_F(kron_sum)(const alore_call *c, int s, ALO_F(mat) y, ALO_F(mat) x,
-                            bool turned)
+/* y[c,i,:] = sum_a S_i[a,c] x[a,i,:], row by row; `flipped`: S_i^T for S_i. */
+static void ALO_F(kron_sum)(const alore_call *c, int s, alo_mat y, alo_mat x, bool flipped)
 {
-    const int n = c->attr->n, r = c->attr->q;
-    const ALO_F(mat) all = ALO_F(operand)(c, s, 0);
+    const int n = c->attr->n, P = c->attr->m, r = c->attr->q, nr = n * r;
     for (int i = 0; i < n; ++i) {
-        const int P = c->attr->m;
-        const ALO_F(mat) w = ALO_F(turn_if)(ALO_F(band)(all, i * P, P), turned);
+        const alo_mat w = alo_flip_if(alo_band(alo_mat_at(c, s, 0), i * P, P), flipped);
         for (int row = 0; row < y.rows; ++row)
             for (int to = 0; to < w.cols; ++to)
-                for (int k = 0; k < r; ++k) {
+                for (int k = i * r; k < i * r + r; ++k) {
                     alo_sum_t sum = 0;
                     for (int from = 0; from < w.rows; ++from)
-                        sum += (alo_sum_t)w.p[from * w.row + to * w.col] *
-                               (alo_sum_t)x.p[row * x.row + (from * n + i) * r + k];
-                    y.p[row * y.row + (to * n + i) * r + k] = (real)sum;
+                        sum += ALO_F(of)(w, from, to) * ALO_F(of)(x, row, from * nr + k);
+                    *ALO_F(at)(y, row, to * nr + k) = (real)sum;
                 }
     }
 }
 
-static void ALO_F(kron)(const alore_call *c, int first, int last)
+static void ALO_F(kron)(const alore_call *c)
 {
-    const int n = c->attr->n, P = c->attr->m, Q = c->attr->p, r = c->attr->q;
-    const ALO_F(mat) x = ALO_F(operand)(c, 0, ALO_ALL), u = ALO_F(operand)(c, 3, 0);
-    const ALO_F(mat) y = ALO_F(operand)(c, ALO_Y, ALO_ALL);
-    const ALO_F(mat) kept = ALO_F(operand)(c, ALO_Z, ALO_ALL);
-    const int s = x.cols / P;
-    real *own = ALO_F(own)(c, s > n * r ? s : n * r);
-    const ALO_F(mat) d = ALO_F(kron_pack)(c, 2, own + ALO_BAND * (P + Q) * n * r);
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
+    const int n = c->attr->n, P = c->attr->m, Q = c->attr->p, r = c->attr->q, nr = n * r;
+    const alo_mat x = alo_mat_at(c, 0, ALO_ALL), y = alo_mat_at(c, ALO_Y, ALO_ALL);
+    const alo_mat u = alo_mat_at(c, 3, 0), kept = alo_mat_at(c, ALO_Z, ALO_ALL);
+    const int s = x.cols / P, k = s > nr ? s : nr;
+    const alo_mat d = ALO_F(kron_pack)(c, 2, alo_own(c, k, 0, s, nr));
+    const ptrdiff_t past_d = (ptrdiff_t)s * nr, past_t = past_d + (ptrdiff_t)ALO_BAND * P * nr;
     for (int row = 0; row < x.rows; row += ALO_BAND) {
-        const ALO_F(mat) xb = ALO_F(band)(x, row, ALO_BAND);
-        const ALO_F(mat) yb = ALO_F(band)(y, row, ALO_BAND);
-        const ALO_F(mat) t = kept.p ? ALO_F(band)(kept, row, ALO_BAND)
-                                    : ALO_F(mat_of)(own, xb.rows, P * n * r);
-        const ALO_F(mat) z =
-            ALO_F(mat_of)(own + ALO_BAND * P * n * r, xb.rows, Q * n * r);
-        for (int a = 0; a < P; ++a)
-            ALO_F(times)(c, ALO_F(cut)(t, a, P), ALO_F(cut)(xb, a, P), d, false);
+        const alo_mat xb = alo_band(x, row, ALO_BAND), yb = alo_band(y, row, ALO_BAND);
+        const alo_mat z = alo_own(c, k, past_t, xb.rows, Q * nr);
+        const alo_mat t = kept.p ? alo_band(kept, row, ALO_BAND) : alo_own(c, k, past_d, xb.rows, P * nr);
+        for (int a = 0; a < P; ++a) alo_times(c, alo_mat_cut(t, a, P), alo_mat_cut(xb, a, P), d, false);
         ALO_F(kron_sum)(c, 1, z, t, false);
         for (int q = 0; u.p && q < Q; ++q)
-            ALO_F(times)(c, ALO_F(cut)(yb, q, Q), ALO_F(cut)(z, q, Q), u, add);
-        for (int e = 0; !u.p && e < yb.rows * Q * r; ++e) {
-            const int at = e / (Q * r), q = e / r % Q, k = e % r;
+            alo_times(c, alo_mat_cut(yb, q, Q), alo_mat_cut(z, q, Q), u, alo_adds(c, ALO_Y, 0));
+        for (int e = 0; !u.p && e < yb.rows * yb.cols; ++e) {
+            const int at = e / yb.cols, to = e % yb.cols;
             alo_sum_t sum = 0;
-            for (int i = 0; i < n; ++i)
-                sum += (alo_sum_t)z.p[at * z.row + (q * n + i) * r + k];
-            ALO_F(put)(&yb.p[at * yb.row + q * r + k], sum, add);
+            for (int i = 0; i < n; ++i) sum += ALO_F(of)(z, at, to / r * nr + i * r + to % r);
+            ALO_F(put)(ALO_F(at)(yb, at, to), sum, alo_adds(c, ALO_Y, 0));
         }
     }
 }
 
-/* dZ[c,i,:] = g[c,:] U_i^T (without U: g[c,:]),
- * dT[a,i,:] = sum_c S_i[a,c] dZ[c,i,:].
- * reads g S D U; writes t = dZ [rows, Q n r] and u = dT [rows, P n r] */
-static void ALO_F(kron_mix)(const alore_call *c, int first, int last)
+/* dZ[c,i,:] = g[c,:] U_i^T (without U: g[c,:]),  dT[a,i,:] = sum_c S_i[a,c] dZ[c,i,:].
+ * reads g S D U; writes t = dZ [rows, Q n r] and u = dT [rows, P n r], either may be absent */
+static void ALO_F(kron_mix)(const alore_call *c)
 {
-    const int n = c->attr->n, Q = c->attr->p, r = c->attr->q;
-    const ALO_F(mat) g = ALO_F(operand)(c, 0, ALO_ALL), u = ALO_F(operand)(c, 3, 0);
-    const ALO_F(mat) kept = ALO_F(operand)(c, ALO_Y, ALO_ALL);
-    const ALO_F(mat) dt = ALO_F(operand)(c, ALO_Z, ALO_ALL);
-    real *own = ALO_F(own)(c, g.cols / Q);
-    (void)first, (void)last;
+    const int Q = c->attr->p, r = c->attr->q, nr = c->attr->n * r;
+    const alo_mat g = alo_mat_at(c, 0, ALO_ALL), u = alo_mat_at(c, 3, 0);
+    const alo_mat kept = alo_mat_at(c, ALO_Y, ALO_ALL), dt = alo_mat_at(c, ALO_Z, ALO_ALL);
     for (int row = 0; row < g.rows; row += ALO_BAND) {
-        const ALO_F(mat) gb = ALO_F(band)(g, row, ALO_BAND);
-        const ALO_F(mat) dz = kept.p ? ALO_F(band)(kept, row, ALO_BAND)
-                                     : ALO_F(mat_of)(own, gb.rows, Q * n * r);
+        const alo_mat gb = alo_band(g, row, ALO_BAND), own = alo_own(c, g.cols / Q, 0, gb.rows, Q * nr);
+        const alo_mat dz = kept.p ? alo_band(kept, row, ALO_BAND) : own;
         for (int q = 0; u.p && q < Q; ++q)
-            ALO_F(times)(c, ALO_F(cut)(dz, q, Q), ALO_F(cut)(gb, q, Q), ALO_F(turn)(u),
-                         false);
-        for (int e = 0; !u.p && e < gb.rows * Q * n * r; ++e) {
-            const int at = e / (Q * n * r), q = e / (n * r) % Q, k = e % r;
-            dz.p[at * dz.row + e % (Q * n * r)] = gb.p[at * gb.row + q * r + k];
+            alo_times(c, alo_mat_cut(dz, q, Q), alo_mat_cut(gb, q, Q), alo_flip(u), false);
+        for (int e = 0; !u.p && e < dz.rows * dz.cols; ++e) {
+            const int at = e / dz.cols, to = e % dz.cols;
+            *ALO_F(at)(dz, at, to) = *ALO_F(at)(gb, at, to / nr * r + to % r);
         }
-        if (dt.p) ALO_F(kron_sum)(c, 1, ALO_F(band)(dt, row, ALO_BAND), dz, true);
+        if (dt.p) ALO_F(kron_sum)(c, 1, alo_band(dt, row, ALO_BAND), dz, true);
     }
 }
 
 /* dx[a,:] = sum_i dT[a,i,:] D_i^T.    reads dT D */
-static void ALO_F(kron_dx)(const alore_call *c, int first, int last)
+static void ALO_F(kron_dx)(const alore_call *c)
 {
     const int P = c->attr->m, nr = c->attr->n * c->attr->q;
-    const ALO_F(mat) dt = ALO_F(operand)(c, 0, ALO_ALL);
-    const ALO_F(mat) dx = ALO_F(operand)(c, ALO_Y, ALO_ALL);
-    const ALO_F(mat) d = ALO_F(kron_pack)(c, 1, ALO_F(own)(c, nr));
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
+    const alo_mat dt = alo_mat_at(c, 0, ALO_ALL), dx = alo_mat_at(c, ALO_Y, ALO_ALL);
+    const alo_mat d = ALO_F(kron_pack)(c, 1, alo_own(c, nr, 0, dx.cols / P, nr));
     for (int a = 0; a < P; ++a)
-        ALO_F(times)(c, ALO_F(cut)(dx, a, P), ALO_F(cut)(dt, a, P), ALO_F(turn)(d),
-                     add);
+        alo_times(c, alo_mat_cut(dx, a, P), alo_mat_cut(dt, a, P), alo_flip(d), alo_adds(c, ALO_Y, 0));
 }
 
 /* dS_i[a,c] = sum over rows and rho of T[a,i,rho] dZ[c,i,rho].    reads T dZ */
-static void ALO_F(kron_ds)(const alore_call *c, int first, int last)
+static alo_sum_t ALO_F(kron_ds)(const alo_walk *w)
 {
-    const int n = c->attr->n, P = c->attr->m, Q = c->attr->p, r = c->attr->q;
-    const ALO_F(mat) t = ALO_F(operand)(c, 0, ALO_ALL);
-    const ALO_F(mat) dz = ALO_F(operand)(c, 1, ALO_ALL);
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int i = 0; i < n; ++i)
-        for (int a = 0; a < P; ++a)
-            for (int q = 0; q < Q; ++q) {
-                alo_sum_t sum = 0;
-                for (int row = 0; row < t.rows; ++row)
-                    for (int k = 0; k < r; ++k)
-                        sum += (alo_sum_t)t.p[row * t.row + (a * n + i) * r + k] *
-                               (alo_sum_t)dz.p[row * dz.row + (q * n + i) * r + k];
-                ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i * P + a) + q, sum, add);
-            }
+    const int P = w->c->attr->m, r = w->c->attr->q, nr = w->c->attr->n * r, i = w->r / P, a = w->r % P;
+    const alo_mat t = alo_mat_at(w->c, 0, ALO_ALL), dz = alo_mat_at(w->c, 1, ALO_ALL);
+    alo_sum_t sum = 0;
+    for (int row = 0; row < t.rows; ++row)
+        for (int k = i * r; k < i * r + r; ++k)
+            sum += ALO_F(of)(t, row, a * nr + k) * ALO_F(of)(dz, row, w->j * nr + k);
+    return sum;
 }
 
 /* dD_i = sum over rows and a of x[a,:]^T dT[a,i,:], packed as D is.    reads x dT */
-static void ALO_F(kron_dd)(const alore_call *c, int first, int last)
+static void ALO_F(kron_dd)(const alore_call *c)
 {
-    const int n = c->attr->n, P = c->attr->m, r = c->attr->q;
-    const ALO_F(mat) x = ALO_F(operand)(c, 0, ALO_ALL);
-    const ALO_F(mat) dt = ALO_F(operand)(c, 1, ALO_ALL);
-    const int s = x.cols / P;
-    const ALO_F(mat) sum = ALO_F(mat_of)(ALO_F(own)(c, x.rows), s, n * r);
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
+    const int P = c->attr->m, r = c->attr->q;
+    const alo_mat x = alo_mat_at(c, 0, ALO_ALL), dt = alo_mat_at(c, 1, ALO_ALL);
+    const alo_mat sum = alo_own(c, x.rows, 0, x.cols / P, c->attr->n * r);
     for (int a = 0; a < P; ++a)
-        ALO_F(times)(c, sum, ALO_F(turn)(ALO_F(cut)(x, a, P)), ALO_F(cut)(dt, a, P),
-                     a > 0);
-    for (int i = 0; i < n; ++i)
-        for (int e = 0; e < s; ++e)
-            for (int k = 0; k < r; ++k)
-                ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i * s + e) + k,
-                           (alo_sum_t)sum.p[(e * n + i) * r + k],
-                           add);
+        alo_times(c, sum, alo_flip(alo_mat_cut(x, a, P)), alo_mat_cut(dt, a, P), a > 0);
+    for (alo_walk w = alo_walk_start(c); alo_next(&w);)
+        for (w.j = 0; w.j < r; ++w.j)
+            ALO_F(out)(&w, ALO_F(of)(sum, w.r % sum.rows, w.r / sum.rows * r + w.j));
 }
 
 /* dU[(i,rho),:] = sum over rows and c of Z[c,i,rho] g[c,:].    reads g T S */
-static void ALO_F(kron_du)(const alore_call *c, int first, int last)
+static void ALO_F(kron_du)(const alore_call *c)
 {
-    const int n = c->attr->n, Q = c->attr->p, r = c->attr->q;
-    const ALO_F(mat) g = ALO_F(operand)(c, 0, ALO_ALL);
-    const ALO_F(mat) t = ALO_F(operand)(c, 1, ALO_ALL);
-    const ALO_F(mat) du = ALO_F(operand)(c, ALO_Y, 0);
-    (void)first, (void)last;
+    const int Q = c->attr->p, nr = c->attr->n * c->attr->q;
+    const alo_mat g = alo_mat_at(c, 0, ALO_ALL), t = alo_mat_at(c, 1, ALO_ALL), du = alo_mat_at(c, ALO_Y, 0);
     for (int row = 0; row < g.rows; row += ALO_BAND) {
-        const ALO_F(mat) gb = ALO_F(band)(g, row, ALO_BAND);
-        const ALO_F(mat) z =
-            ALO_F(mat_of)(ALO_F(own)(c, ALO_BAND), gb.rows, Q * n * r);
-        ALO_F(kron_sum)(c, 2, z, ALO_F(band)(t, row, ALO_BAND), false);
+        const alo_mat gb = alo_band(g, row, ALO_BAND), z = alo_own(c, ALO_BAND, 0, gb.rows, Q * nr);
+        ALO_F(kron_sum)(c, 2, z, alo_band(t, row, ALO_BAND), false);
         for (int q = 0; q < Q; ++q)
-            ALO_F(times)(c, du, ALO_F(turn)(ALO_F(cut)(z, q, Q)), ALO_F(cut)(gb, q, Q),
-                         row || q || alo_adds(c, ALO_Y, 0));
+            alo_times(c, du, alo_flip(alo_mat_cut(z, q, Q)), alo_mat_cut(gb, q, Q), row || q || alo_adds(c, ALO_Y, 0));
     }
-}
-
-/* ---- norm: layer norm over the columns ----
- *
- *   h = (x - mean) / sqrt(variance + eps),  y = h gain + shift
- *
- *   x, y [rows, cols]   gain, shift [1, cols] or absent   attr  x: eps
- *   z [rows, 2] = mean, 1 / sqrt(variance + eps); absent in inference
- *
- * The variance is that of the row itself (not of a sample of it), in two passes. */
-static void ALO_F(norm)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *x = ALO_F(row)(c, 0, s, r);
-            const real *gain = ALO_F(row)(c, 1, s, r), *shift = ALO_F(row)(c, 2, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r), *z = ALO_F(row)(c, ALO_Z, s, r);
-            alo_sum_t mean = 0, variance = 0;
-            for (int j = 0; j < t->cols; ++j) mean += (alo_sum_t)x[j];
-            mean /= t->cols;
-            for (int j = 0; j < t->cols; ++j)
-                variance += ((alo_sum_t)x[j] - mean) * ((alo_sum_t)x[j] - mean);
-            variance /= t->cols;
-            const real inverse = 1 / ALO_SQRT((real)(variance + (alo_sum_t)c->attr->x));
-            for (int j = 0; j < t->cols; ++j) {
-                const alo_sum_t h = ((alo_sum_t)x[j] - mean) * (alo_sum_t)inverse;
-                ALO_F(put)(y + j,
-                           h * (gain ? (alo_sum_t)gain[j] : 1) +
-                               (shift ? (alo_sum_t)shift[j] : 0),
-                           add);
-            }
-            if (!z) continue;
-            z[0] = (real)mean;
-            z[1] = inverse;
-        }
-}
-
-/* With w = g gain:  dx = (w - mean(w) - h mean(w h)) / sqrt(variance + eps).
- * reads g x gain z */
-static void ALO_F(norm_dx)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[0];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, 0); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *g = ALO_F(row)(c, 0, s, r), *x = ALO_F(row)(c, 1, s, r);
-            const real *gain = ALO_F(row)(c, 2, s, r), *z = ALO_F(row)(c, 3, s, r);
-            real *dx = ALO_F(row)(c, ALO_Y, s, r);
-            const alo_sum_t mean = (alo_sum_t)z[0], inverse = (alo_sum_t)z[1];
-            alo_sum_t mean_w = 0, mean_wh = 0;
-            for (int j = 0; j < t->cols; ++j) {
-                const alo_sum_t w = (alo_sum_t)g[j] * (gain ? (alo_sum_t)gain[j] : 1);
-                mean_w += w / t->cols;
-                mean_wh += w * ((alo_sum_t)x[j] - mean) * inverse / t->cols;
-            }
-            for (int j = 0; j < t->cols; ++j) {
-                const alo_sum_t w = (alo_sum_t)g[j] * (gain ? (alo_sum_t)gain[j] : 1);
-                const alo_sum_t h = ((alo_sum_t)x[j] - mean) * inverse;
-                ALO_F(put)(dx + j, (w - mean_w - h * mean_wh) * inverse, add);
-            }
-        }
-}
-
-/* dgain = sum over rows of g h, dshift = sum over rows of g.    reads g x z */
-static void ALO_F(norm_dgain)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[0];
-    (void)first, (void)last;
-    for (int j = 0; j < t->cols; ++j) {
-        alo_sum_t dgain = 0, dshift = 0;
-        for (int s = 0; s < alo_samples(c, 0); ++s)
-            for (int r = 0; r < t->rows; ++r) {
-                const real *z = ALO_F(row)(c, 2, s, r);
-                const alo_sum_t g = (alo_sum_t)ALO_F(row)(c, 0, s, r)[j];
-                const alo_sum_t x = (alo_sum_t)ALO_F(row)(c, 1, s, r)[j];
-                dgain += g * (x - (alo_sum_t)z[0]) * (alo_sum_t)z[1];
-                dshift += g;
-            }
-        if (c->p[ALO_Y])
-            ALO_F(put)((real *)c->p[ALO_Y] + j, dgain, alo_adds(c, ALO_Y, 0));
-        if (c->p[ALO_Z])
-            ALO_F(put)((real *)c->p[ALO_Z] + j, dshift, alo_adds(c, ALO_Z, 0));
-    }
-}
-
-/* ---- affine: y = x gain + shift, element by element ----
- *
- *   x, y [rows, cols]   gain, shift [1, cols] (or [rows, cols]), either absent */
-static void ALO_F(affine)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const int gain_step = alo_stride(c, 1), shift_step = alo_stride(c, 2);
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *x = ALO_F(row)(c, 0, s, r);
-            const real *gain = ALO_F(row)(c, 1, s, r), *shift = ALO_F(row)(c, 2, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j,
-                           (alo_sum_t)x[j] *
-                                   (gain ? (alo_sum_t)gain[j * gain_step] : 1) +
-                               (shift ? (alo_sum_t)shift[j * shift_step] : 0),
-                           add);
-        }
-}
-
-/* dx = g gain.    reads g gain */
-static void ALO_F(affine_dx)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, c->p[1] ? 1 : 0, alo_box_all(c, 0));
-}
-
-/* dgain = sum over rows of g x.    reads g x */
-static void ALO_F(affine_dgain)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 1, alo_box_all(c, 0));
-}
-
-/* dshift = sum over rows of g.    reads g */
-static void ALO_F(affine_dshift)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_all(c, 0));
 }
 
 /* ---- attention: y = P v, P = softmax(q k^T / sqrt(d / heads) + bias + mask) ----
@@ -2498,532 +2370,162 @@ static void ALO_F(affine_dshift)(const alore_call *c, int first, int last)
  *
  * With windows Tq = Tk, and a row meets the rows of its own window only. */
 
-/* Operand `i` as head `h` sees it: its window's rows, its block of columns. */
-static ALO_F(mat) ALO_F(head)(const alore_call *c, int i, alo_head h)
+typedef struct ALO_F(head) {
+    const alore_call *c;
+    int q;                     /* operand q: 0 in the op, 1 in its pieces; k and v follow */
+    int index, s, window, head;
+    alo_mat p, ds;             /* P, and a square of its size for the pieces              */
+} ALO_F(head);
+
+/* for (ALO_F(head) h = ALO_F(heads)(c, q); ALO_F(next_head)(&h);) visits all, each with its P. */
+static ALO_F(head) ALO_F(heads)(const alore_call *c, int q)
 {
-    const int window = c->attr->m;
-    const ALO_F(mat) a =
-        ALO_F(cut)(ALO_F(operand)(c, i, h.sample), h.head, c->attr->n);
-    return window ? ALO_F(band)(a, h.window * window, window) : a;
+    const int window = c->attr->m, width = c->t[q]->cols / c->attr->n;
+    const int rows = window ? window : c->t[q]->rows, cols = window ? window : c->t[q + 1]->rows;
+    const int wide = rows > cols ? rows : cols, k = wide > width ? wide : width;
+    const alo_mat p = alo_own(c, k, 0, rows, cols), ds = alo_own(c, k, (ptrdiff_t)rows * cols, rows, cols);
+    const ALO_F(head) h = {c, q, -1, 0, 0, 0, p, ds};
+    return h;
 }
 
-/* 1 / sqrt(head width). */
-static alo_sum_t ALO_F(head_scale)(ALO_F(mat) q)
+/* Operand `i` as a head sees it: its window's rows, its block of columns. */
+static alo_mat ALO_F(seen)(const ALO_F(head) *h, int i)
 {
-    return 1 / (alo_sum_t)ALO_SQRT((real)q.cols);
+    const int window = h->c->attr->m;
+    const alo_mat a = alo_mat_cut(alo_mat_at(h->c, i, h->s), h->head, h->c->attr->n);
+    return window ? alo_band(a, h->window * window, window) : a;
 }
 
-/* p = q k^T / sqrt(hd) + bias + mask; k stands behind q. */
-static void ALO_F(scores)(const alore_call *c, int q, int bias, alo_head h,
-                          ALO_F(mat) p)
+/* 1 / sqrt(d / heads) */
+static alo_sum_t ALO_F(head_scale)(const alore_call *c, int q)
 {
-    const ALO_F(mat) qh = ALO_F(head)(c, q, h), kh = ALO_F(head)(c, q + 1, h);
-    const alo_sum_t scale = ALO_F(head_scale)(qh);
-    const float *mask = c->attr->values;
-    if (mask) mask += (size_t)h.window * (size_t)p.rows * (size_t)p.cols;
-    ALO_F(times)(c, p, qh, ALO_F(turn)(kh), false);
-    for (int i = 0; i < p.rows; ++i) {
-        const real *b = ALO_F(row)(c, bias, h.sample, h.head * p.rows + i);
-        real *x = p.p + i * p.row;
-        for (int j = 0; j < p.cols; ++j)
-            x[j] = (real)((alo_sum_t)x[j] * scale + (b ? (alo_sum_t)b[j] : 0) +
-                          (mask ? (alo_sum_t)mask[i * p.cols + j] : 0));
-    }
+    return 1 / (alo_sum_t)ALO_SQRT((real)(c->t[q]->cols / c->attr->n));
 }
 
-/* Rows and columns of one head's P. */
-static ALO_F(mat) ALO_F(square)(const alore_call *c, int q, int which)
+/* Go on to the next head. The op takes exponentials relative to the largest score of a row and
+ * writes z; the pieces (g q k v z bias) take them relative to z, which is rounded: there too each
+ * row is made to sum to one. */
+static bool ALO_F(next_head)(ALO_F(head) *h)
 {
-    const int window = c->attr->m;
-    const int rows = window ? window : c->t[q]->rows;
-    const int cols = window ? window : c->t[q + 1]->rows;
-    const int width = c->t[q]->cols / c->attr->n;
-    const int wide = rows > cols ? rows : cols;
-    real *own = ALO_F(own)(c, wide > width ? wide : width);
-    return ALO_F(mat_of)(own + (size_t)which * (size_t)rows * (size_t)cols, rows, cols);
-}
-
-static void ALO_F(attention)(const alore_call *c, int first, int last)
-{
-    const ALO_F(mat) p = ALO_F(square)(c, 0, 0);
-    (void)first, (void)last;
-    for (int l = 0; l < alo_heads(c, ALO_Y, 0); ++l) {
-        const alo_head h = alo_head_at(c, 0, l);
-        ALO_F(scores)(c, 0, 3, h, p);
-        for (int i = 0; i < p.rows; ++i) {
-            real *x = p.p + i * p.row, most = x[0];
-            real *z = ALO_F(row)(c, ALO_Z, h.sample, h.window * p.rows + i);
-            alo_sum_t sum = 0;
-            for (int j = 1; j < p.cols; ++j)
-                if (x[j] > most) most = x[j];
-            for (int j = 0; j < p.cols; ++j) {
-                x[j] = ALO_EXP(x[j] - most);
-                sum += (alo_sum_t)x[j];
-            }
-            for (int j = 0; j < p.cols; ++j) x[j] = (real)((alo_sum_t)x[j] / sum);
-            if (z) z[h.head] = most + ALO_LOG((real)sum);
-        }
-        ALO_F(times)(c, ALO_F(head)(c, ALO_Y, h), p, ALO_F(head)(c, 2, h),
-                     alo_adds(c, ALO_Y, 0));
-    }
-}
-
-/* p = e^(score - z), each row made to sum to one again: z is rounded.
- * Operands g q k v z bias. */
-static void ALO_F(probabilities)(const alore_call *c, alo_head h, ALO_F(mat) p)
-{
-    ALO_F(scores)(c, 1, 5, h, p);
-    for (int i = 0; i < p.rows; ++i) {
-        const real z = ALO_F(row)(c, 4, h.sample, h.window * p.rows + i)[h.head];
-        real *x = p.p + i * p.row;
+    const alore_call *c = h->c;
+    const int heads = c->attr->n, windows = c->t[h->q]->rows / h->p.rows, cols = h->p.cols;
+    const alo_sum_t scale = ALO_F(head_scale)(c, h->q);
+    h->head = ++h->index % heads;
+    h->window = h->index / heads % windows;
+    h->s = h->index / heads / windows;
+    if (h->s == alo_samples(c, h->q ? 0 : ALO_Y)) return false;
+    alo_times(c, h->p, ALO_F(seen)(h, h->q), alo_flip(ALO_F(seen)(h, h->q + 1)), false);
+    for (int i = 0; i < h->p.rows; ++i) {
+        const int row = h->window * h->p.rows + i;
+        const float *mask = c->attr->values ? c->attr->values + (ptrdiff_t)row * cols : NULL;
+        const real *bias = ALO_F(row)(c, h->q ? 5 : 3, h->s, h->head * h->p.rows + i);
+        real *x = ALO_F(at)(h->p, i, 0), *z = ALO_F(row)(c, h->q ? 4 : ALO_Z, h->s, row);
         alo_sum_t sum = 0;
-        for (int j = 0; j < p.cols; ++j) {
-            x[j] = ALO_EXP(x[j] - z);
+        for (int j = 0; j < cols; ++j)
+            x[j] = (real)((alo_sum_t)x[j] * scale + (bias ? (alo_sum_t)bias[j] : 0) +
+                          (mask ? (alo_sum_t)mask[j] : 0));
+        const real base = h->q ? z[h->head] : ALO_F(largest)(x, cols);
+        for (int j = 0; j < cols; ++j) {
+            x[j] = ALO_EXP(x[j] - base);
             sum += (alo_sum_t)x[j];
         }
-        for (int j = 0; j < p.cols; ++j) x[j] = (real)((alo_sum_t)x[j] / sum);
+        for (int j = 0; j < cols; ++j) x[j] = (real)((alo_sum_t)x[j] / sum);
+        if (!h->q && z) z[h->head] = base + ALO_LOG((real)sum);
     }
+    return true;
 }
 
-/* ds becomes the gradient of the scores:
- * dP = g v^T,  dS[i,j] = P[i,j] (dP[i,j] - sum_e P[i,e] dP[i,e]). */
-static void ALO_F(scores_gradient)(const alore_call *c, alo_head h, ALO_F(mat) p,
-                                   ALO_F(mat) ds)
+static void ALO_F(attention)(const alore_call *c)
 {
-    ALO_F(times)(c, ds, ALO_F(head)(c, 0, h), ALO_F(turn)(ALO_F(head)(c, 3, h)), false);
-    for (int i = 0; i < p.rows; ++i) {
-        const real *x = p.p + i * p.row;
-        real *d = ds.p + i * ds.row;
+    for (ALO_F(head) h = ALO_F(heads)(c, 0); ALO_F(next_head)(&h);)
+        alo_times(c, ALO_F(seen)(&h, ALO_Y), h.p, ALO_F(seen)(&h, 2), alo_adds(c, ALO_Y, 0));
+}
+
+/* dP = g v^T,  dS[i,j] = P[i,j] (dP[i,j] - sum_e P[i,e] dP[i,e]), the gradient of the scores. */
+static void ALO_F(scores_gradient)(const ALO_F(head) *h)
+{
+    alo_times(h->c, h->ds, ALO_F(seen)(h, 0), alo_flip(ALO_F(seen)(h, 3)), false);
+    for (int i = 0; i < h->p.rows; ++i) {
+        const real *p = ALO_F(at)(h->p, i, 0);
+        real *ds = ALO_F(at)(h->ds, i, 0);
         alo_sum_t sum = 0;
-        for (int j = 0; j < p.cols; ++j) sum += (alo_sum_t)x[j] * (alo_sum_t)d[j];
-        for (int j = 0; j < p.cols; ++j)
-            d[j] = (real)((alo_sum_t)x[j] * ((alo_sum_t)d[j] - sum));
+        for (int j = 0; j < h->p.cols; ++j) sum += (alo_sum_t)p[j] * (alo_sum_t)ds[j];
+        for (int j = 0; j < h->p.cols; ++j) ds[j] = (real)((alo_sum_t)p[j] * ((alo_sum_t)ds[j] - sum));
     }
 }
 
-/* dv = P^T g,  dq = dS k / sqrt(hd),  dk = dS^T q / sqrt(hd).
+/* dv = P^T g,  dq = dS k / sqrt(hd),  dk = dS^T q / sqrt(hd); each may be absent.
  * reads g q k v z bias */
-static void ALO_F(attention_dqkv)(const alore_call *c, int first, int last)
+static void ALO_F(attention_dqkv)(const alore_call *c)
 {
-    const ALO_F(mat) p = ALO_F(square)(c, 1, 0), ds = ALO_F(square)(c, 1, 1);
-    (void)first, (void)last;
-    for (int l = 0; l < alo_heads(c, 0, 1); ++l) {
-        const alo_head h = alo_head_at(c, 1, l);
-        const ALO_F(mat) q = ALO_F(head)(c, 1, h), k = ALO_F(head)(c, 2, h);
-        const real scale = (real)ALO_F(head_scale)(q);
-        ALO_F(probabilities)(c, h, p);
+    const real scale = (real)ALO_F(head_scale)(c, 1);
+    for (ALO_F(head) h = ALO_F(heads)(c, 1); ALO_F(next_head)(&h);) {
+        const alo_mat g = ALO_F(seen)(&h, 0), q = ALO_F(seen)(&h, 1), k = ALO_F(seen)(&h, 2);
         if (c->p[ALO_X])
-            ALO_F(times)(c, ALO_F(head)(c, ALO_X, h), ALO_F(turn)(p),
-                         ALO_F(head)(c, 0, h), alo_adds(c, ALO_X, h.sample));
+            alo_times(c, ALO_F(seen)(&h, ALO_X), alo_flip(h.p), g, alo_adds(c, ALO_X, h.s));
         if (!c->p[ALO_Y] && !c->p[ALO_Z]) continue;
-        ALO_F(scores_gradient)(c, h, p, ds);
-        for (int e = 0; e < ds.rows * ds.cols; ++e) ds.p[e] *= scale;
-        if (c->p[ALO_Y])
-            ALO_F(times)(c, ALO_F(head)(c, ALO_Y, h), ds, k,
-                         alo_adds(c, ALO_Y, h.sample));
-        if (c->p[ALO_Z])
-            ALO_F(times)(c, ALO_F(head)(c, ALO_Z, h), ALO_F(turn)(ds), q,
-                         alo_adds(c, ALO_Z, h.sample));
+        ALO_F(scores_gradient)(&h);
+        for (int e = 0; e < h.ds.rows * h.ds.cols; ++e) *ALO_F(at)(h.ds, 0, e) *= scale;
+        if (c->p[ALO_Y]) alo_times(c, ALO_F(seen)(&h, ALO_Y), h.ds, k, alo_adds(c, ALO_Y, h.s));
+        if (c->p[ALO_Z]) alo_times(c, ALO_F(seen)(&h, ALO_Z), alo_flip(h.ds), q, alo_adds(c, ALO_Z, h.s));
     }
 }
 
 /* dbias[h,i,j] = sum over windows and samples of dS[i,j].    reads g q k v z bias */
-static void ALO_F(attention_dbias)(const alore_call *c, int first, int last)
+static void ALO_F(attention_dbias)(const alore_call *c)
 {
-    const ALO_F(mat) p = ALO_F(square)(c, 1, 0), ds = ALO_F(square)(c, 1, 1);
-    (void)first, (void)last;
-    for (int l = 0; l < alo_heads(c, 0, 1); ++l) {
-        const alo_head h = alo_head_at(c, 1, l);
-        const bool add = h.window > 0 || alo_adds(c, ALO_Y, h.sample);
-        ALO_F(probabilities)(c, h, p);
-        ALO_F(scores_gradient)(c, h, p, ds);
-        for (int i = 0; i < ds.rows; ++i) {
-            real *y = ALO_F(row)(c, ALO_Y, h.sample, h.head * ds.rows + i);
-            for (int j = 0; j < ds.cols; ++j)
-                ALO_F(put)(y + j, (alo_sum_t)ds.p[i * ds.row + j], add);
+    for (ALO_F(head) h = ALO_F(heads)(c, 1); ALO_F(next_head)(&h);) {
+        ALO_F(scores_gradient)(&h);
+        for (int e = 0; e < h.ds.rows * h.ds.cols; ++e) {
+            real *y = ALO_F(row)(c, ALO_Y, h.s, h.head * h.ds.rows + e / h.ds.cols) + e % h.ds.cols;
+            ALO_F(put)(y, ALO_F(of)(h.ds, 0, e), h.window > 0 || alo_adds(c, ALO_Y, h.s));
         }
     }
 }
 
 /* ---- dwconv: each channel with its own k x k kernel, stride 1, zeros outside ----
  *
- *   x, y [H W, C]   w [C, k k]   bias [1, C] or absent
- *   attr  n: H    m: W    p: k, odd
+ *   x, y [H W, C]   w [C, k k]   bias [1, C] or absent   attr  n: H    m: W    p: k, odd
  *
- * y[h,v,c] = bias[c] + sum over i, j of x[h + i - k/2, v + j - k/2, c] w[c, i k + j] */
+ *   y[h,v,c] = bias[c] + sum over i, j of x[h + i - k/2, v + j - k/2, c] w[c, i k + j] */
 
-/* y (+)= bias + x * w with the taps taken from the side of `sign` 1 or -1. */
-static void ALO_F(convolve)(const alore_call *c, int w, int bias, int sign)
+/* The row that tap e = i k + j meets at row `at`, -1: none. side = -1: from which `at` is met. */
+static int ALO_F(tap)(const alo_attr *attr, int at, int e, int side)
 {
-    const int H = c->attr->n, W = c->attr->m, k = c->attr->p;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int at = 0; at < H * W; ++at)
-            for (int ch = 0; ch < c->t[ALO_Y]->cols; ++ch) {
-                const real *taps = ALO_F(row)(c, w, s, ch);
-                const real *b = bias ? ALO_F(row)(c, bias, s, 0) : NULL;
-                alo_sum_t sum = b ? (alo_sum_t)b[ch] : 0;
-                for (int e = 0; e < k * k; ++e) {
-                    const int h = at / W + sign * (e / k - k / 2);
-                    const int v = at % W + sign * (e % k - k / 2);
-                    if (h < 0 || h >= H || v < 0 || v >= W) continue;
-                    sum += (alo_sum_t)ALO_F(row)(c, 0, s, h * W + v)[ch] *
-                           (alo_sum_t)taps[e];
-                }
-                ALO_F(put)(ALO_F(row)(c, ALO_Y, s, at) + ch, sum, add);
-            }
+    const int H = attr->n, W = attr->m, k = attr->p;
+    const int h = at / W + side * (e / k - k / 2), v = at % W + side * (e % k - k / 2);
+    return h < 0 || h >= H || v < 0 || v >= W ? -1 : h * W + v;
 }
 
-static void ALO_F(dwconv)(const alore_call *c, int first, int last)
+/* sum + the taps' products of operand 0 and w. */
+static alo_sum_t ALO_F(convolve)(const alo_walk *w, alo_sum_t sum, int side)
 {
-    (void)first, (void)last;
-    ALO_F(convolve)(c, 1, 2, 1);
-}
-
-/* dx[h,v,c] = sum over i, j of g[h - i + k/2, v - j + k/2, c] w[c, i k + j].
- * reads g w */
-static void ALO_F(dwconv_dx)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(convolve)(c, 1, 0, -1);
-}
-
-/* dw[c, i k + j] = sum over h, v of g[h,v,c] x[h + i - k/2, v + j - k/2, c].
- * reads g x */
-static void ALO_F(dwconv_dw)(const alore_call *c, int first, int last)
-{
-    const int H = c->attr->n, W = c->attr->m, k = c->attr->p;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int ch = 0; ch < c->t[ALO_Y]->rows; ++ch)
-        for (int e = 0; e < k * k; ++e) {
-            alo_sum_t sum = 0;
-            for (int l = 0; l < alo_samples(c, 0) * H * W; ++l) {
-                const int s = l / (H * W), at = l % (H * W);
-                const int h = at / W + e / k - k / 2, v = at % W + e % k - k / 2;
-                if (h < 0 || h >= H || v < 0 || v >= W) continue;
-                sum += (alo_sum_t)ALO_F(row)(c, 0, s, at)[ch] *
-                       (alo_sum_t)ALO_F(row)(c, 1, s, h * W + v)[ch];
-            }
-            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, ch) + e, sum, add);
-        }
-}
-
-/* dbias = column sums of g.    reads g */
-static void ALO_F(dwconv_db)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_all(c, 0));
-}
-
-/* ---- unary: y = f(x), element by element; attr  n: the kind ---- */
-static void ALO_F(unary)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *x = ALO_F(row)(c, 0, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j, (alo_sum_t)ALO_F(act)(c->attr->n, x[j]), add);
-        }
-}
-
-/* dx = g f'(x).    reads g x */
-static void ALO_F(unary_dx)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[0];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, 0); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *g = ALO_F(row)(c, 0, s, r), *x = ALO_F(row)(c, 1, s, r);
-            real *dx = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(dx + j,
-                           (alo_sum_t)g[j] *
-                               (alo_sum_t)ALO_F(act_slope)(c->attr->n, x[j]), add);
-        }
-}
-
-/* ---- add: y = a + b, either with one row or one column, or once for all samples;
- * then it repeats, and its gradient is the sum over its uses ---- */
-static void ALO_F(add)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const int a_step = alo_stride(c, 0), b_step = alo_stride(c, 1);
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *a = ALO_F(row)(c, 0, s, r), *b = ALO_F(row)(c, 1, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j, (alo_sum_t)a[j * a_step] + (alo_sum_t)b[j * b_step],
-                           add);
-        }
-}
-
-/* da = g, summed over a's uses.    reads g */
-static void ALO_F(add_da)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_all(c, 0));
-}
-
-/* db = g, summed over b's uses.    reads g */
-static void ALO_F(add_db)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_all(c, 0));
-}
-
-/* ---- mul: y = a b, element by element; either may repeat as in add ---- */
-static void ALO_F(mul)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const int a_step = alo_stride(c, 0), b_step = alo_stride(c, 1);
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *a = ALO_F(row)(c, 0, s, r), *b = ALO_F(row)(c, 1, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j, (alo_sum_t)a[j * a_step] * (alo_sum_t)b[j * b_step],
-                           add);
-        }
-}
-
-/* da = g b, summed over a's uses.    reads g b */
-static void ALO_F(mul_da)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 1, alo_box_all(c, 0));
-}
-
-/* db = g a, summed over b's uses.    reads g a */
-static void ALO_F(mul_db)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 1, alo_box_all(c, 0));
-}
-
-/* ---- scale: y = factor x; attr  x: the factor.  dx = factor g ---- */
-static void ALO_F(scale)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *x = ALO_F(row)(c, 0, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j, (alo_sum_t)c->attr->x * (alo_sum_t)x[j], add);
-        }
-}
-
-/* reads g */
-static void ALO_F(scale_dx)(const alore_call *c, int first, int last)
-{
-    ALO_F(scale)(c, first, last);
-}
-
-/* ---- add_columns: y = a, with b added to the columns from attr.n on ----
- *
- *   a, y [rows, cols]   b [rows, some], which may repeat as in add */
-static void ALO_F(add_columns)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const int from = c->attr->n, to = from + c->t[1]->cols;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *a = ALO_F(row)(c, 0, s, r), *b = ALO_F(row)(c, 1, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j) {
-                const bool inside = j >= from && j < to;
-                const alo_sum_t more = inside ? (alo_sum_t)b[j - from] : 0;
-                ALO_F(put)(y + j, (alo_sum_t)a[j] + more, add);
-            }
-        }
-}
-
-/* da = g, summed over a's uses.    reads g */
-static void ALO_F(add_columns_da)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_all(c, 0));
-}
-
-/* db = the columns of g that b went to, summed over b's uses.    reads g */
-static void ALO_F(add_columns_db)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0,
-                   alo_box_of(0, c->attr->n, c->t[0]->rows, c->t[ALO_Y]->cols));
-}
-
-/* ---- gather: row i of y is rows table[i m] .. table[i m + m-1] of a, side by side --
- *
- *   a [any, cols]   y [n, m cols]   attr  n, m, table; -1 is a row of zeros */
-static void ALO_F(gather)(const alore_call *c, int first, int last)
-{
-    const int m = c->attr->m, cols = c->t[0]->cols;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int e = 0; e < c->attr->n * m; ++e) {
-            const int from = c->attr->table[e];
-            const real *a = from < 0 ? NULL : ALO_F(row)(c, 0, s, from);
-            real *y = ALO_F(row)(c, ALO_Y, s, e / m) + e % m * cols;
-            for (int j = 0; j < cols; ++j)
-                ALO_F(put)(y + j, a ? (alo_sum_t)a[j] : 0, add);
-        }
-}
-
-/* Output `out` = 0, unless it is added to. */
-static void ALO_F(clear)(const alore_call *c, int out)
-{
-    if (alo_adds(c, out, 0)) return;
-    for (int s = 0; s < alo_samples(c, out); ++s)
-        for (int r = 0; r < c->t[out]->rows; ++r) {
-            real *y = ALO_F(row)(c, out, s, r);
-            for (int j = 0; j < c->t[out]->cols; ++j) y[j] = 0;
-        }
-}
-
-/* dA[table[i]] += g[i] for every entry, after A was cleared.    reads g */
-static void ALO_F(gather_dx)(const alore_call *c, int first, int last)
-{
-    const int m = c->attr->m, cols = c->t[ALO_Y]->cols;
-    (void)first, (void)last;
-    ALO_F(clear)(c, ALO_Y);
-    for (int s = 0; s < alo_samples(c, 0); ++s)
-        for (int e = 0; e < c->attr->n * m; ++e) {
-            const int to = c->attr->table[e];
-            const real *g = ALO_F(row)(c, 0, s, e / m) + e % m * cols;
-            if (to < 0) continue;
-            for (int j = 0; j < cols; ++j)
-                ALO_F(put)(ALO_F(row)(c, ALO_Y, s, to) + j, (alo_sum_t)g[j], true);
-        }
-}
-
-/* ---- concat: a's rows, then b's; one that is once for all samples repeats ---- */
-static void ALO_F(concat)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const int top = c->t[0]->rows;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const real *x =
-                r < top ? ALO_F(row)(c, 0, s, r) : ALO_F(row)(c, 1, s, r - top);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j, (alo_sum_t)x[j], add);
-        }
-}
-
-/* da = the first rows of g, summed over a's uses.    reads g */
-static void ALO_F(concat_da)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *a = c->t[ALO_Y];
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_of(0, 0, a->rows, a->cols));
-}
-
-/* db = the last rows of g, summed over b's uses.    reads g */
-static void ALO_F(concat_db)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *b = c->t[ALO_Y];
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0,
-                   alo_box_of(c->t[0]->rows - b->rows, 0, b->rows, b->cols));
-}
-
-/* ---- mean_rows: y [1, cols] = mean of rows n .. n+m-1 of x; attr  n, m ---- */
-static void ALO_F(mean_rows)(const alore_call *c, int first, int last)
-{
-    const int from = c->attr->n, count = c->attr->m;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int j = 0; j < c->t[ALO_Y]->cols; ++j) {
-            alo_sum_t sum = 0;
-            for (int r = from; r < from + count; ++r)
-                sum += (alo_sum_t)ALO_F(row)(c, 0, s, r)[j];
-            ALO_F(put)(ALO_F(row)(c, ALO_Y, s, 0) + j, sum / count, add);
-        }
-}
-
-/* dx = g / m in the rows of the mean, 0 in the others.    reads g */
-static void ALO_F(mean_rows_dx)(const alore_call *c, int first, int last)
-{
-    const int from = c->attr->n, count = c->attr->m;
-    (void)first, (void)last;
-    ALO_F(clear)(c, ALO_Y);
-    for (int s = 0; s < alo_samples(c, 0); ++s)
-        for (int r = from; r < from + count; ++r)
-            for (int j = 0; j < c->t[0]->cols; ++j)
-                ALO_F(put)(ALO_F(row)(c, ALO_Y, s, r) + j,
-                           (alo_sum_t)ALO_F(row)(c, 0, s, 0)[j] / count, true);
-}
-
-/* ---- dropout: y = mask a, mask 0 with probability p, else 1/(1-p); attr  x: p ----
- *
- * Mask (sample, row, column) is drawn by its number, so the piece draws it again. */
-static void ALO_F(dropout)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s)
-        for (int r = 0; r < t->rows; ++r) {
-            const uint64_t before = alo_sample(c, ALO_Y, s) * (uint64_t)t->rows;
-            const uint64_t row = before + (uint64_t)r;
-            const real *a = ALO_F(row)(c, 0, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j) {
-                const uint64_t index = row * (uint64_t)t->cols + (uint64_t)j;
-                ALO_F(put)(y + j, alo_mask(c, index) * (alo_sum_t)a[j], add);
-            }
-        }
-}
-
-/* da = mask g.    reads g */
-static void ALO_F(dropout_dx)(const alore_call *c, int first, int last)
-{
-    ALO_F(dropout)(c, first, last);
-}
-
-/* ---- drop_path: y = mask a + b, one mask for a sample; b may be absent ---- */
-static void ALO_F(drop_path)(const alore_call *c, int first, int last)
-{
-    const alo_tensor *t = c->t[ALO_Y];
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s) {
-        const alo_sum_t mask = alo_mask(c, alo_sample(c, ALO_Y, s));
-        for (int r = 0; r < t->rows; ++r) {
-            const real *a = ALO_F(row)(c, 0, s, r), *b = ALO_F(row)(c, 1, s, r);
-            real *y = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < t->cols; ++j)
-                ALO_F(put)(y + j, mask * (alo_sum_t)a[j] + (b ? (alo_sum_t)b[j] : 0),
-                           add);
-        }
+    const int taps = w->c->attr->p * w->c->attr->p;
+    for (int e = 0; e < taps; ++e) {
+        const int from = ALO_F(tap)(w->c->attr, w->r, e, side);
+        if (from < 0) continue;
+        sum += ALO_F(get)(w->c, 0, w->s, from, w->j) * ALO_F(get)(w->c, 1, w->s, w->j, e);
     }
+    return sum;
 }
 
-/* da = mask g (and db = g, which is no piece).    reads g */
-static void ALO_F(drop_path_dx)(const alore_call *c, int first, int last)
+static alo_sum_t ALO_F(dwconv)(const alo_walk *w) { return ALO_F(convolve)(w, ALO_F(term)(w, 2), 1); }
+
+/* dx[h,v,c] = sum over i, j of g[h - i + k/2, v - j + k/2, c] w[c, i k + j].    reads g w */
+static alo_sum_t ALO_F(dwconv_dx)(const alo_walk *w) { return ALO_F(convolve)(w, 0, -1); }
+
+/* dw[c, i k + j] = sum over h, v of g[h,v,c] x[h + i - k/2, v + j - k/2, c];    reads g x
+ * dbias = column sums of g. */
+static alo_sum_t ALO_F(dwconv_dw)(const alo_walk *w)
 {
-    ALO_F(drop_path)(c, first, last);
+    alo_sum_t sum = 0;
+    for (int s = 0; s < alo_samples(w->c, 0); ++s)
+        for (int at = 0; at < w->c->t[0]->rows; ++at) {
+            const int from = ALO_F(tap)(w->c->attr, at, w->j, 1);
+            if (from < 0) continue;
+            sum += ALO_F(get)(w->c, 0, s, at, w->r) * ALO_F(get)(w->c, 1, s, from, w->r);
+        }
+    return sum;
 }
 
 /* ---- xent: y = mean over rows of (1-s) nll + s/C sum_c -log p_c ----
@@ -3031,146 +2533,81 @@ static void ALO_F(drop_path_dx)(const alore_call *c, int first, int last)
  *   logits [rows, C]   labels [rows, 1] int32, in 0..C-1   attr  x: smoothing s
  *   y [1, 1]   z [rows, 1] = log of the sum of exponentials, or absent
  *
- * p = softmax(logits), nll = -log p_label. If y is per sample, the mean is that of
- * its sample's rows, else of all rows. A label outside makes y NaN. */
+ * p = softmax(logits), nll = -log p_label. A label outside makes y NaN. */
 
-/* Rows that one loss is the mean of. */
-static int ALO_F(loss_rows)(const alore_call *c, int y, int x)
+static alo_sum_t ALO_F(exponentials)(const real *x, int count, real most)
 {
-    return c->t[y]->flags & ALO_PER_SAMPLE ? c->t[x]->rows : alo_rows(c, x);
+    alo_sum_t sum = 0;
+    for (int j = 0; j < count; ++j) sum += (alo_sum_t)ALO_EXP(x[j] - most);
+    return sum;
 }
 
-/* Largest of a row, and the sum of e^(x - largest). */
-static real ALO_F(exponentials)(const real *x, int count, alo_sum_t *sum)
+static alo_sum_t ALO_F(xent)(const alo_walk *w)
 {
-    real most = x[0];
-    for (int j = 1; j < count; ++j)
-        if (x[j] > most) most = x[j];
-    *sum = 0;
-    for (int j = 0; j < count; ++j) *sum += (alo_sum_t)ALO_EXP(x[j] - most);
-    return most;
-}
-
-static void ALO_F(xent)(const alore_call *c, int first, int last)
-{
-    const int rows = ALO_F(loss_rows)(c, ALO_Y, 0), classes = c->t[0]->cols;
-    const alo_sum_t smooth = (alo_sum_t)c->attr->x;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s) {
-        alo_sum_t loss = 0;
-        for (int r = 0; r < rows; ++r) {
-            const int of = s + r / c->t[0]->rows, at = r % c->t[0]->rows;
-            const int label = ((const int32_t *)c->p[1])[alo_begin(c->t[1], of, at)];
-            const real *x = ALO_F(row)(c, 0, of, at);
-            real *z = ALO_F(row)(c, ALO_Z, of, at);
-            alo_sum_t sum, all = 0;
-            const alo_sum_t most = (alo_sum_t)ALO_F(exponentials)(x, classes, &sum);
-            const alo_sum_t log_sum = (alo_sum_t)ALO_LOG((real)sum);
-            if (z) z[0] = (real)(most + log_sum);
-            for (int j = 0; j < classes; ++j) all += most - (alo_sum_t)x[j] + log_sum;
-            if (label < 0 || label >= classes)
-                loss += (alo_sum_t)alo_not_a_number();
-            else
-                loss += (1 - smooth) * (most - (alo_sum_t)x[label] + log_sum) +
-                        smooth / classes * all;
-        }
-        ALO_F(put)(ALO_F(row)(c, ALO_Y, s, 0), loss / rows, add);
+    const int rows = w->c->t[0]->rows, classes = w->c->t[0]->cols;
+    const alo_sum_t smooth = (alo_sum_t)w->c->attr->x;
+    alo_sum_t loss = 0;
+    for (int r = 0; r < rows; ++r) {
+        const int label = ((const int32_t *)w->c->p[1])[alo_begin(w->c->t[1], w->s, r)];
+        const real *x = ALO_F(row)(w->c, 0, w->s, r), top = ALO_F(largest)(x, classes);
+        const alo_sum_t most = (alo_sum_t)top;
+        const alo_sum_t log_sum = (alo_sum_t)ALO_LOG((real)ALO_F(exponentials)(x, classes, top));
+        real *z = ALO_F(row)(w->c, ALO_Z, w->s, r);
+        alo_sum_t all = 0;
+        if (z) *z = (real)(most + log_sum);
+        for (int j = 0; j < classes; ++j) all += most - (alo_sum_t)x[j] + log_sum;
+        loss += label < 0 || label >= classes
+                    ? (alo_sum_t)alo_float(0x7fc00000u)
+                    : (1 - smooth) * (most - (alo_sum_t)x[label] + log_sum) + smooth / classes * all;
     }
+    return loss / rows;
 }
 
 /* dlogits[c] = g / rows (p_c - (1-s) [c = label] - s/C).    reads g logits labels z
  *
  * p is made from the logits alone: z is rounded, by 3e-5 at logits of some hundreds. */
-static void ALO_F(xent_dx)(const alore_call *c, int first, int last)
+static void ALO_F(xent_dx)(alo_walk *w)
 {
-    const int rows = ALO_F(loss_rows)(c, 0, 1), classes = c->t[1]->cols;
-    const alo_sum_t smooth = (alo_sum_t)c->attr->x;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, 1); ++s)
-        for (int r = 0; r < c->t[1]->rows; ++r) {
-            const int label = ((const int32_t *)c->p[2])[alo_begin(c->t[2], s, r)];
-            const alo_sum_t g = (alo_sum_t)ALO_F(row)(c, 0, s, 0)[0] / rows;
-            const real *x = ALO_F(row)(c, 1, s, r);
-            real *dx = ALO_F(row)(c, ALO_Y, s, r);
-            alo_sum_t sum;
-            const real most = ALO_F(exponentials)(x, classes, &sum);
-            for (int j = 0; j < classes; ++j) {
-                const alo_sum_t p = (alo_sum_t)ALO_EXP(x[j] - most) / sum;
-                const alo_sum_t hit = j == label ? 1 - smooth : 0;
-                ALO_F(put)(dx + j, g * (p - hit - smooth / classes), add);
-            }
-        }
-}
-
-/* ---- mse: y = mean over rows and columns of (a - b)^2; a, b [rows, cols] ---- */
-static void ALO_F(mse)(const alore_call *c, int first, int last)
-{
-    const int rows = ALO_F(loss_rows)(c, ALO_Y, 0), cols = c->t[0]->cols;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, ALO_Y); ++s) {
-        alo_sum_t loss = 0;
-        for (int r = 0; r < rows; ++r) {
-            const int of = s + r / c->t[0]->rows, at = r % c->t[0]->rows;
-            const real *a = ALO_F(row)(c, 0, of, at), *b = ALO_F(row)(c, 1, of, at);
-            for (int j = 0; j < cols; ++j) {
-                const alo_sum_t d = (alo_sum_t)a[j] - (alo_sum_t)b[j];
-                loss += d * d;
-            }
-        }
-        ALO_F(put)(ALO_F(row)(c, ALO_Y, s, 0), loss / rows / cols, add);
+    const int label = ((const int32_t *)w->c->p[2])[alo_begin(w->c->t[2], w->s, w->r)];
+    const real *x = ALO_F(row)(w->c, 1, w->s, w->r), most = ALO_F(largest)(x, w->cols);
+    const alo_sum_t g = ALO_F(get)(w->c, 0, w->s, 0, 0) / w->rows, smooth = (alo_sum_t)w->c->attr->x;
+    const alo_sum_t sum = ALO_F(exponentials)(x, w->cols, most);
+    for (w->j = 0; w->j < w->cols; ++w->j) {
+        const alo_sum_t p = (alo_sum_t)ALO_EXP(x[w->j] - most) / sum, hit = w->j == label ? 1 - smooth : 0;
+        ALO_F(out)(w, g * (p - hit - smooth / w->cols));
     }
 }
 
-/* da = 2 g (a - b) / (rows cols).    reads g a b */
-static void ALO_F(mse_dx)(const alore_call *c, int first, int last)
+/* ---- mse: y [1, 1] = mean over rows and columns of (a - b)^2; a, b [rows, cols] ---- */
+static alo_sum_t ALO_F(mse)(const alo_walk *w)
 {
-    const int rows = ALO_F(loss_rows)(c, 0, 1), cols = c->t[1]->cols;
-    const bool add = alo_adds(c, ALO_Y, 0);
-    (void)first, (void)last;
-    for (int s = 0; s < alo_samples(c, 1); ++s)
-        for (int r = 0; r < c->t[1]->rows; ++r) {
-            const alo_sum_t g = 2 * (alo_sum_t)ALO_F(row)(c, 0, s, 0)[0] / rows / cols;
-            const real *a = ALO_F(row)(c, 1, s, r), *b = ALO_F(row)(c, 2, s, r);
-            real *da = ALO_F(row)(c, ALO_Y, s, r);
-            for (int j = 0; j < cols; ++j)
-                ALO_F(put)(da + j, g * ((alo_sum_t)a[j] - (alo_sum_t)b[j]), add);
+    const int rows = w->c->t[0]->rows, cols = w->c->t[0]->cols;
+    alo_sum_t loss = 0;
+    for (int r = 0; r < rows; ++r)
+        for (int j = 0; j < cols; ++j) {
+            const alo_sum_t d = ALO_F(get)(w->c, 0, w->s, r, j) - ALO_F(get)(w->c, 1, w->s, r, j);
+            loss += d * d;
         }
+    return loss / rows / cols;
 }
 
-/* ---- copy: y = a, or y += a; over all samples where only a is per sample ---- */
-static void ALO_F(copy)(const alore_call *c, int first, int last)
+/* da = 2 g (a - b) / (rows cols).    reads g a b */
+static alo_sum_t ALO_F(mse_dx)(const alo_walk *w)
 {
-    (void)first, (void)last;
-    ALO_F(collect)(c, ALO_Y, 0, alo_box_all(c, 0));
-}
-
-/* ---- zero: y = attr.x, mostly 0 ---- */
-static void ALO_F(zero)(const alore_call *c, int first, int last)
-{
-    (void)first, (void)last;
-    for (int r = 0; r < alo_rows(c, ALO_Y); ++r)
-        for (int j = 0; j < c->t[ALO_Y]->cols; ++j)
-            ((real *)c->p[ALO_Y])[(size_t)r * (size_t)c->t[ALO_Y]->ld + (size_t)j] =
-                (real)(c->attr ? c->attr->x : 0.0f);
+    return 2 * ALO_F(term)(w, 0) / w->rows / w->cols * (ALO_F(term)(w, 1) - ALO_F(term)(w, 2));
 }
 
 /* ---- The optimisers, on flat arrays: in[0] gradient g, out[0..2] p, m, v ----
  *
- * `extra` is an alo_step_args. A gradient is scaled as it is read, and cleared in
- * the same pass. */
+ * `extra` is an alo_step_args. A gradient is scaled as it is read, and cleared in the same pass. */
 
 /* *sum += sum of the squares of the scaled gradients. */
-static void ALO_F(sumsq)(const alore_call *c, int first, int last)
+static void ALO_F(sumsq)(const alore_call *c)
 {
     const alo_step_args *o = (const alo_step_args *)c->extra;
-    const real *grad = (const real *)c->p[0];
     alo_sum_t sum = 0;
-    (void)first, (void)last;
     for (size_t i = 0; i < o->count; ++i) {
-        const alo_sum_t g = (alo_sum_t)grad[i] * o->grad_scale;
+        const alo_sum_t g = (alo_sum_t)((const real *)c->p[0])[i] * o->grad_scale;
         sum += g * g;
     }
     *o->sum += sum;
@@ -3178,12 +2615,11 @@ static void ALO_F(sumsq)(const alore_call *c, int first, int last)
 
 /* AdamW:  p -= lr decay p;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
  *         p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) */
-static void ALO_F(adamw)(const alore_call *c, int first, int last)
+static void ALO_F(adamw)(const alore_call *c)
 {
     const alo_step_args *o = (const alo_step_args *)c->extra;
     real *grad = (real *)c->p[0], *param = (real *)c->p[ALO_Y];
     real *m = (real *)c->p[ALO_Z], *v = (real *)c->p[ALO_X];
-    (void)first, (void)last;
     for (size_t i = 0; i < o->count; ++i) {
         const alo_sum_t g = (alo_sum_t)grad[i] * o->grad_scale;
         const alo_sum_t mi = o->beta1 * (alo_sum_t)m[i] + (1 - o->beta1) * g;
@@ -3200,15 +2636,12 @@ static void ALO_F(adamw)(const alore_call *c, int first, int last)
 /* SGD:  g += decay p;  buffer = momentum buffer + g (first step: g);
  *       p -= lr buffer, with nesterov p -= lr (g + momentum buffer).
  * The buffer is out[1]; without momentum it may be absent. */
-static void ALO_F(sgd)(const alore_call *c, int first, int last)
+static void ALO_F(sgd)(const alore_call *c)
 {
     const alo_step_args *o = (const alo_step_args *)c->extra;
-    real *grad = (real *)c->p[0], *param = (real *)c->p[ALO_Y];
-    real *buffer = (real *)c->p[ALO_Z];
-    (void)first, (void)last;
+    real *grad = (real *)c->p[0], *param = (real *)c->p[ALO_Y], *buffer = (real *)c->p[ALO_Z];
     for (size_t i = 0; i < o->count; ++i) {
-        const alo_sum_t p = (alo_sum_t)param[i];
-        const alo_sum_t g = (alo_sum_t)grad[i] * o->grad_scale + o->decay * p;
+        const alo_sum_t p = (alo_sum_t)param[i], g = (alo_sum_t)grad[i] * o->grad_scale + o->decay * p;
         alo_sum_t step = g;
         if (buffer) {
             if (!o->first_step) step += o->momentum * (alo_sum_t)buffer[i];
@@ -3219,6 +2652,21 @@ static void ALO_F(sgd)(const alore_call *c, int first, int last)
         grad[i] = 0;
     }
 }
+
+/* ---- The table: a kernel is one task ---- */
+
+#define ALO_TASK(name, reads, writes, over, how, by)                                                         \
+    static void ALO_F(name##_task)(const alore_call *c, int first, int last)                                 \
+    {                                                                                                        \
+        (void)first, (void)last;                                                                             \
+        ALO_F(how)(c, ALO_F(by));                                                                            \
+    }
+ALO_KERNELS(ALO_TASK)
+#undef ALO_TASK
+
+#define ALO_TABLE_ROW(name, reads, writes, over, how, by) ALO_F(name##_task),
+static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW)};
+#undef ALO_TABLE_ROW
 
 #endif
 
@@ -3267,11 +2715,11 @@ static void ALO_F(sgd)(const alore_call *c, int first, int last)
 /* ============================================================================
  * >> 08 product
  *
- * The matrix product of the plain CPU level, and the tables of kernels. B is packed
- * into panels of 16 columns; a tile of 4 x 16 sums stays in registers while it walks
- * through the whole inner extent. That extent is never split, so each element is one
- * sum in one order, whatever the shape around it. Trip counts are constants, which
- * is all that gcc and clang need to make vectors of it.
+ * The matrix product of the plain CPU level, and what kernels need and cost. B is
+ * packed into panels of 16 columns; a tile of 4 x 16 sums stays in registers while it
+ * walks through the whole inner extent. That extent is never split, so each element
+ * is one sum in one order, whatever the shape around it. Trip counts are constants,
+ * which is all that gcc and clang need to make vectors of it.
  *
  * One core, baseline x86-64, y = x W^T, in GFLOP/s:
  *
@@ -3282,271 +2730,186 @@ static void ALO_F(sgd)(const alore_call *c, int first, int last)
  *     1 x 768 x 768         2.7       4.4         6.0   packing, for the most part
  * ========================================================================== */
 
-#if defined(__GNUC__)      /* inlined into its caller's loops, gcc -O3 unrolls the  */
-#define ALO_APART __attribute__((noinline)) /* tile before it makes vectors of it   */
+#if defined(__GNUC__) /* inlined into its caller's loops, gcc -O3 unrolls the tile before it makes vectors */
+#define ALO_APART __attribute__((noinline))
 #else
 #define ALO_APART
 #endif
 
-enum { ALO_TILE = 4 };     /* rows of a tile                                        */
+enum { ALO_TILE = 4 }; /* rows of a tile */
 
-/* panel[e,j] = B[e,j] for `cols` columns, 0 for the rest of the 16. */
-static void alo_pack_f32(int k, int cols, const float *b, ptrdiff_t b_row,
-                         ptrdiff_t b_col, float *panel)
+/* panel[e,j] = b[e,j] for the columns of b, 0 for the rest of the 16. */
+static void alo_pack_f32(alo_mat b, float *panel)
 {
-    if (cols == ALO_PANEL && b_row == 1) /* B is stored transposed */
-        for (int e = 0; e < k; ++e, panel += ALO_PANEL)
-            for (int j = 0; j < ALO_PANEL; ++j) panel[j] = b[e + j * b_col];
-    else if (b_col == 1 && cols == ALO_PANEL)
-        for (int e = 0; e < k; ++e)
-            memcpy(panel + e * ALO_PANEL, b + e * b_row, ALO_PANEL * sizeof *b);
+    const float *from = (const float *)b.p + b.at;
+    if (b.cols == ALO_PANEL && b.row == 1) /* b is stored transposed */
+        for (int e = 0; e < b.rows; ++e, panel += ALO_PANEL)
+            for (int j = 0; j < ALO_PANEL; ++j) panel[j] = from[e + j * b.col];
     else
-        for (int e = 0; e < k; ++e)
-            for (int j = 0; j < ALO_PANEL; ++j)
-                panel[e * ALO_PANEL + j] = j < cols ? b[e * b_row + j * b_col] : 0.0f;
+        for (int e = 0; e < b.rows; ++e, panel += ALO_PANEL)
+            for (int j = 0; j < ALO_PANEL; ++j) panel[j] = j < b.cols ? from[e * b.row + j * b.col] : 0.0f;
 }
 
-/* sum[i,j] = sum over e of A[i,e] panel[e,j], for 4 rows of A. */
-ALO_APART static void alo_tile_f32(int k, const float *a, ptrdiff_t a_row,
-                                   ptrdiff_t a_col, const float *panel,
+/* sum[i,j] = sum over e of a[i,e] panel[e,j], for 4 rows of k columns. */
+ALO_APART static void alo_tile_f32(int k, const float *a, ptrdiff_t a_row, ptrdiff_t a_col, const float *panel,
                                    ptrdiff_t step, float *sum)
 {
     const float *at[ALO_TILE]; /* with an index gcc -O3 makes no vectors */
     float s[ALO_TILE][ALO_PANEL];
     memset(s, 0, sizeof s);
     for (int i = 0; i < ALO_TILE; ++i) at[i] = a + i * a_row;
-    for (int e = 0; e < k; ++e) {
+    for (int e = 0; e < k; ++e, panel += step)
         for (int i = 0; i < ALO_TILE; ++i) {
             const float x = *at[i];
             at[i] += a_col;
             for (int j = 0; j < ALO_PANEL; ++j) s[i][j] += x * panel[j];
         }
-        panel += step;
-    }
     memcpy(sum, s, sizeof s);
 }
 
 /* The same for one row: the sums are made in the same order. */
-ALO_APART static void alo_strip_f32(int k, const float *a, ptrdiff_t a_col,
-                                    const float *panel, ptrdiff_t step, float *sum)
+ALO_APART static void alo_strip_f32(int k, const float *a, ptrdiff_t a_col, const float *panel, ptrdiff_t step,
+                                    float *sum)
 {
     float s[ALO_PANEL];
     memset(s, 0, sizeof s);
-    for (int e = 0; e < k; ++e) {
-        const float x = a[e * a_col];
-        for (int j = 0; j < ALO_PANEL; ++j) s[j] += x * panel[j];
-        panel += step;
-    }
+    for (int e = 0; e < k; ++e, panel += step)
+        for (int j = 0; j < ALO_PANEL; ++j) s[j] += a[e * a_col] * panel[j];
     memcpy(sum, s, sizeof s);
 }
 
-/* C[m,n] (+)= A[m,k] B[k,n]; `scratch` holds 16 k floats. */
-static void alo_product_f32(int m, int n, int k, const float *a, ptrdiff_t a_row,
-                            ptrdiff_t a_col, const float *b, ptrdiff_t b_row,
-                            ptrdiff_t b_col, float *c, ptrdiff_t c_row, bool add,
-                            void *scratch)
+/* y (+)= a b; `scratch` holds a panel. */
+static void alo_product_f32(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch)
 {
     float sum[ALO_TILE * ALO_PANEL];
-    for (int col = 0; col < n; col += ALO_PANEL) {
-        const int left = n - col;
-        const int cols = left < ALO_PANEL ? left : (int)ALO_PANEL;
-        const bool direct = b_col == 1 && cols == ALO_PANEL && m <= 2 * ALO_TILE;
-        const float *panel = direct ? b + col : (const float *)scratch;
-        const ptrdiff_t step = direct ? b_row : (ptrdiff_t)ALO_PANEL;
-        if (!direct)
-            alo_pack_f32(k, cols, b + col * b_col, b_row, b_col, (float *)scratch);
-        for (int row = 0; row < m; row += ALO_TILE) {
-            const int under = m - row;
-            const int rows = under < ALO_TILE ? under : (int)ALO_TILE;
-            const float *from = a + row * a_row;
-            if (rows == ALO_TILE)
-                alo_tile_f32(k, from, a_row, a_col, panel, step, sum);
-            for (int i = 0; rows < ALO_TILE && i < rows; ++i)
-                alo_strip_f32(k, from + i * a_row, a_col, panel, step,
-                              sum + i * ALO_PANEL);
+    for (int col = 0; col < y.cols; col += ALO_PANEL) {
+        const alo_mat part = alo_flip(alo_band(alo_flip(b), col, ALO_PANEL));
+        const bool direct = b.col == 1 && part.cols == ALO_PANEL && y.rows <= 2 * ALO_TILE;
+        const float *panel = direct ? (const float *)b.p + part.at : (const float *)scratch;
+        const ptrdiff_t step = direct ? b.row : (ptrdiff_t)ALO_PANEL;
+        if (!direct) alo_pack_f32(part, (float *)scratch);
+        for (int row = 0; row < y.rows; row += ALO_TILE) {
+            const int rows = y.rows - row < ALO_TILE ? y.rows - row : (int)ALO_TILE;
+            const float *from = (const float *)a.p + a.at + row * a.row;
+            if (rows == ALO_TILE) alo_tile_f32(a.cols, from, a.row, a.col, panel, step, sum);
             for (int i = 0; i < rows; ++i) {
-                float *to = c + (row + i) * c_row + col;
-                for (int j = 0; j < cols; ++j)
-                    to[j] = (add ? to[j] : 0.0f) + sum[i * ALO_PANEL + j];
+                float *to = (float *)y.p + y.at + (row + i) * y.row + col;
+                float *s = sum + i * ALO_PANEL;
+                if (rows < ALO_TILE) alo_strip_f32(a.cols, from + i * a.row, a.col, panel, step, s);
+                for (int j = 0; j < part.cols; ++j) to[j] = (add ? to[j] : 0.0f) + s[j];
             }
         }
     }
 }
 
-static const alo_row_kernels_f32 alo_rows_f32_reference = {alo_product_plain_f32};
-static const alo_row_kernels_f32 alo_rows_f32 = {alo_product_f32};
-
-#define ALO_KERNEL_F32(name, reads, writes, over) alo_##name##_f32,
-static const alore_kernel alo_table_f32[ALO_K_COUNT] = {ALO_KERNELS(ALO_KERNEL_F32)};
-#undef ALO_KERNEL_F32
-
+static const alo_row_kernels alo_rows_f32 = {alo_product_f32};
+static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32};
 #ifndef ALO_NO_F64
-static const alo_row_kernels_f64 alo_rows_f64_reference = {alo_product_plain_f64};
-
-#define ALO_KERNEL_F64(name, reads, writes, over) alo_##name##_f64,
-static const alore_kernel alo_table_f64[ALO_K_COUNT] = {ALO_KERNELS(ALO_KERNEL_F64)};
-#undef ALO_KERNEL_F64
+static const alo_row_kernels alo_rows_f64_reference = {alo_product_plain_f64};
 #endif
 
 /* ---- What a call needs and costs; t[] are its operands as in alore_call ---- */
 
-static size_t alo_most(int a, int b)
-{
-    return alo_zu(a > b ? a : b);
-}
+static size_t alo_most(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t alo_all_rows(const alo_tensor *t, int samples)
 {
     return alo_mul(alo_zu(t->rows), t->flags & ALO_PER_SAMPLE ? alo_zu(samples) : 1);
 }
 
-/* Numbers of the product's panel, for a largest inner extent k. */
-static size_t alo_panel(size_t k)
+/* Bytes of scratch that a kernel takes at most for `samples` samples at once: the panel of its
+ * products, whose largest inner extent is k, and `own` numbers. */
+static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo_attr *attr, int samples,
+                                size_t real_bytes)
 {
-    return alo_mul(ALO_PANEL, k);
-}
-
-static size_t alo_matmul_scratch(int code, const alo_tensor *const t[],
-                                 const alo_attr *attr, int samples)
-{
-    const alo_tensor *y = t[ALO_Y];
-    size_t own = 0;
-    if (code == ALO_K_matmul_da) return alo_panel(alo_zu(t[0]->cols));
-    if (code == ALO_K_matmul_db) return alo_panel(alo_all_rows(t[0], samples));
-    if (attr->p) own = alo_mul(alo_all_rows(y, samples), alo_zu(y->cols));
-    return alo_sum(alo_panel(alo_zu(t[0]->cols) + alo_zu(t[0]->rows)), own);
-}
-
-static size_t alo_kron_scratch(int code, const alo_tensor *const t[],
-                               const alo_attr *attr, int samples)
-{
-    const size_t n = alo_zu(attr->n), P = alo_zu(attr->m), Q = alo_zu(attr->p);
-    const size_t nr = alo_mul(n, alo_zu(attr->q));
-    const size_t z = alo_mul(ALO_BAND, alo_mul(Q, nr));
-    const size_t x = alo_zu(t[0]->cols), d = alo_zu(t[ALO_Y]->cols) / P;
-    switch (code) {
-    case ALO_K_kron:
-        return alo_sum(alo_panel(x / P > nr ? x / P : nr),
-                       alo_sum(alo_mul(ALO_BAND, alo_mul(P + Q, nr)),
-                               alo_mul(x / P, nr)));
-    case ALO_K_kron_mix:
-        return alo_sum(alo_panel(x / Q), z);
-    case ALO_K_kron_dx:
-        return alo_sum(alo_panel(nr), alo_mul(d, nr));
-    case ALO_K_kron_dd:
-        return alo_sum(alo_panel(alo_all_rows(t[0], samples)), alo_mul(x / P, nr));
-    case ALO_K_kron_du:
-        return alo_sum(alo_panel(ALO_BAND), z);
-    default:
-        return 0;
-    }
-}
-
-static size_t alo_attention_scratch(int code, const alo_tensor *const t[],
-                                    const alo_attr *attr)
-{
-    const bool forward = code == ALO_K_attention;
-    const alo_tensor *q = t[forward ? 0 : 1], *k = t[forward ? 1 : 2];
-    const int rows = attr->m ? attr->m : q->rows, cols = attr->m ? attr->m : k->rows;
-    const size_t wide = alo_most(rows, cols), width = alo_zu(q->cols / attr->n);
-    return alo_sum(alo_panel(wide > width ? wide : width),
-                   alo_mul(forward ? 1 : 2, alo_mul(alo_zu(rows), alo_zu(cols))));
-}
-
-/* Bytes of scratch that a kernel takes at most for `samples` samples at once. */
-static size_t alo_scratch_bytes(int code, const alo_tensor *const t[],
-                                const alo_attr *attr, int samples, size_t real_bytes)
-{
-    size_t count = 0;
+    const size_t n = alo_zu(attr->n), P = alo_zu(attr->m), Q = alo_zu(attr->p), nr = alo_mul(n, alo_zu(attr->q));
+    const size_t band = alo_mul(ALO_BAND, nr), cols = t[0] ? alo_zu(t[0]->cols) : 0;
+    const int first = code == ALO_K_attention ? 0 : 1; /* q */
+    size_t k = 0, own = 0;
     switch (code) {
     case ALO_K_matmul:
+        k = cols + alo_zu(t[0]->rows);
+        if (attr->p) own = alo_mul(alo_all_rows(t[ALO_Y], samples), alo_zu(t[ALO_Y]->cols));
+        break;
     case ALO_K_matmul_da:
+        k = cols;
+        break;
     case ALO_K_matmul_db:
-        count = alo_matmul_scratch(code, t, attr, samples);
+        k = alo_all_rows(t[0], samples);
         break;
     case ALO_K_kron:
+        k = alo_most(cols / P, nr);
+        own = alo_sum(alo_mul(band, P + Q), alo_mul(cols / P, nr));
+        break;
     case ALO_K_kron_mix:
+        k = cols / Q;
+        own = alo_mul(band, Q);
+        break;
     case ALO_K_kron_dx:
+        k = nr;
+        own = alo_mul(alo_zu(t[ALO_Y]->cols) / P, nr);
+        break;
     case ALO_K_kron_dd:
+        k = alo_all_rows(t[0], samples);
+        own = alo_mul(cols / P, nr);
+        break;
     case ALO_K_kron_du:
-        count = alo_kron_scratch(code, t, attr, samples);
+        k = ALO_BAND;
+        own = alo_mul(band, Q);
         break;
     case ALO_K_attention:
     case ALO_K_attention_dqkv:
-    case ALO_K_attention_dbias:
-        count = alo_attention_scratch(code, t, attr);
+    case ALO_K_attention_dbias: {
+        const size_t rows = P ? P : alo_zu(t[first]->rows), keys = P ? P : alo_zu(t[first + 1]->rows);
+        k = alo_most(alo_most(rows, keys), alo_zu(t[first]->cols) / n);
+        own = alo_mul(alo_zu(first + 1), alo_mul(rows, keys));
         break;
+    }
     default:
         break;
     }
-    return alo_mul(count, real_bytes);
+    return alo_mul(alo_sum(alo_mul(ALO_PANEL, k), own), real_bytes);
 }
 
-static double alo_size_of(const alo_tensor *t)
-{
-    return t ? (double)t->rows * t->cols : 0;
-}
+static double alo_size_of(const alo_tensor *t) { return t ? (double)t->rows * t->cols : 0; }
 
-static double alo_kron_cost(int code, const alo_tensor *const t[], const alo_attr *attr)
+/* Floating-point operations of one sample (of one call, if nothing is per sample): products are
+ * counted in full, all else as one operation for each number. */
+static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *attr)
 {
-    const double nr = (double)attr->n * attr->q, rows = t[0]->rows;
-    const double mix = 2 * rows * nr * attr->m * attr->p;
+    const double a = alo_size_of(t[0]), y = alo_size_of(t[ALO_Y]), taps = 2.0 * attr->p * attr->p;
+    const double nr = 2.0 * attr->n * attr->q, mix = t[0] ? nr * t[0]->rows * attr->m * attr->p : 0;
+    const int op = code == ALO_K_attention ? 0 : 1; /* q */
     switch (code) {
+    case ALO_K_matmul:
+        return 2 * y * (attr->n & 1 ? t[0]->rows : t[0]->cols) / alo_groups(attr);
+    case ALO_K_matmul_da:
+        return 2 * y * t[0]->cols / alo_groups(attr);
+    case ALO_K_matmul_db:
+        return 2 * a * (attr->n & 1 ? t[1]->rows : t[1]->cols) / alo_groups(attr);
     case ALO_K_kron:
-        return mix + 2 * nr * (alo_size_of(t[0]) + (t[3] ? alo_size_of(t[ALO_Y]) : 0));
+        return mix + nr * (a + (t[3] ? y : 0));
     case ALO_K_kron_mix:
-        return (t[ALO_Z] ? mix : 0) + (t[3] ? 2 * nr * alo_size_of(t[0]) : 0);
+        return (t[ALO_Z] ? mix : 0) + (t[3] ? nr * a : 0);
     case ALO_K_kron_dx:
-        return 2 * nr * alo_size_of(t[ALO_Y]);
+        return nr * y;
     case ALO_K_kron_ds:
         return mix;
     case ALO_K_kron_dd:
-        return 2 * nr * alo_size_of(t[0]);
-    default: /* kron_du */
-        return mix + 2 * nr * alo_size_of(t[0]);
-    }
-}
-
-static double alo_attention_cost(int code, const alo_tensor *const t[],
-                                 const alo_attr *attr)
-{
-    const bool forward = code == ALO_K_attention;
-    const alo_tensor *q = t[forward ? 0 : 1], *k = t[forward ? 1 : 2];
-    const double product = 2 * alo_size_of(q) * (attr->m ? attr->m : k->rows);
-    const int dqkv = 2 + !!t[ALO_Y] + !!t[ALO_Z] + !!t[ALO_X];
-    return product * (code == ALO_K_attention_dqkv ? dqkv : 2);
-}
-
-/* Floating-point operations of one sample (of one call, if nothing is per sample):
- * products are counted in full, all else as one operation for each number. */
-static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *attr)
-{
-    const double y = alo_size_of(t[ALO_Y]);
-    const int groups = code <= ALO_K_matmul_dc ? alo_groups(attr) : 1;
-    switch (code) {
-    case ALO_K_matmul:
-        return 2 * y * (attr->n & 1 ? t[0]->rows : t[0]->cols) / groups;
-    case ALO_K_matmul_da:
-        return 2 * y * t[0]->cols / groups;
-    case ALO_K_matmul_db: /* g [rows, n]: rows of one sample */
-        return 2 * alo_size_of(t[0]) *
-               (attr->n & 1 ? t[1]->rows : t[1]->cols) / groups;
-    case ALO_K_kron:
-    case ALO_K_kron_mix:
-    case ALO_K_kron_dx:
-    case ALO_K_kron_ds:
-    case ALO_K_kron_dd:
+        return nr * a;
     case ALO_K_kron_du:
-        return alo_kron_cost(code, t, attr);
+        return mix + nr * a;
     case ALO_K_attention:
     case ALO_K_attention_dqkv:
-    case ALO_K_attention_dbias:
-        return alo_attention_cost(code, t, attr);
+    case ALO_K_attention_dbias: {
+        const int products = code == ALO_K_attention_dqkv ? 2 + !!t[ALO_Y] + !!t[ALO_Z] + !!t[ALO_X] : 2;
+        return products * 2 * alo_size_of(t[op]) * (attr->m ? attr->m : t[op + 1]->rows);
+    }
     case ALO_K_dwconv:
     case ALO_K_dwconv_dx:
-        return 2 * y * attr->p * attr->p;
+        return y * taps;
     case ALO_K_dwconv_dw:
-        return 2 * alo_size_of(t[0]) * attr->p * attr->p;
+        return a * taps;
     case ALO_K_cast:
     case ALO_K_gather:
     case ALO_K_concat:
@@ -3554,7 +2917,7 @@ static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *at
     case ALO_K_zero:
         return 0;
     default:
-        return y > alo_size_of(t[0]) ? y : alo_size_of(t[0]);
+        return y > a ? y : a;
     }
 }
 
@@ -7538,24 +6901,18 @@ ALORE_API alore_status alore_advance(alore_run *run, int records, bool *done)
     return *done ? alo_pass_close(run) : ALORE_OK;
 }
 
-static alore_status alo_sweep(alore_run *run, int phases, int samples)
+static alore_status alo_sweep(alore_run *run, bool back, int samples)
 {
-    alore_status s = alore_begin(run, phases, samples);
+    alore_status s = alore_begin(run, back ? ALORE_BACKWARD : ALORE_FORWARD, samples);
     if (s != ALORE_OK) return s;
     for (int i = 0; i < run->plan->once; ++i) alo_record_run(run, i, 0, 0);
     alo_parallel(run->ctx, alo_lane_run, run, run->plan->opts.lanes);
     return alo_pass_close(run);
 }
 
-ALORE_API alore_status alore_forward(alore_run *run, int samples)
-{
-    return alo_sweep(run, ALORE_FORWARD, samples);
-}
+ALORE_API alore_status alore_forward(alore_run *run, int samples) { return alo_sweep(run, false, samples); }
 
-ALORE_API alore_status alore_backward(alore_run *run, int samples)
-{
-    return alo_sweep(run, ALORE_BACKWARD, samples);
-}
+ALORE_API alore_status alore_backward(alore_run *run, int samples) { return alo_sweep(run, true, samples); }
 
 /* ---- Binding ---- */
 
@@ -7680,23 +7037,19 @@ ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights
 {
     size_t align = alo_zu(p->opts.align), total = alo_align(p->memory.total, align);
     size_t bytes = alo_sum(total, sizeof(alo_run_object) + align);
-    alo_run_object *r;
-    alore_status s;
     *out = NULL;
     for (int i = 0; i < p->param_count; ++i) {
         const alore_tensor *t = alore_weights_find(base, p->names + p->params[i].name);
         if (t && p->params[i].segment == ALO_BASE && !alo_borrowable(p, t))
             bytes = alo_sum(bytes, alo_converted_bytes(p, i));
     }
-    r = (alo_run_object *)alo_object_new(p->object.ctx, bytes, alo_object_free);
+    alo_run_object *r = (alo_run_object *)alo_object_new(p->object.ctx, bytes, alo_object_free);
     if (!r) return ALORE_ERR_MEMORY;
     r->run.owner = &r->object;
     r->run.memory = (unsigned char *)(r + 1) + (align - (uintptr_t)(r + 1) % align);
-    s = alo_bind(&r->run, p, base, r->run.memory + total);
-    if (s == ALORE_OK)
-        *out = &r->run;
-    else
-        alo_object_free(&r->object);
+    alore_status s = alo_bind(&r->run, p, base, r->run.memory + total);
+    *out = s == ALORE_OK ? &r->run : NULL;
+    if (s != ALORE_OK) alo_object_free(&r->object);
     return s;
 }
 
@@ -7972,7 +7325,6 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
     const alore_plan *p = run->plan;
     alore_weights *w = NULL;
     alore_status s = alore_weights_create(run->ctx, &w);
-    *adapter = NULL;
     for (int i = 0; i < p->param_count && s == ALORE_OK; ++i) {
         const alo_param *q = &p->params[i];
         if (q->segment == ALO_BASE) continue;
@@ -7982,10 +7334,8 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
             alo_store(to, ALORE_F32, k, alo_get_real(p, from, k));
     }
     if (s == ALORE_OK) s = alo_export_meta(run, w);
-    if (s == ALORE_OK)
-        *adapter = w;
-    else
-        alore_weights_destroy(w);
+    *adapter = s == ALORE_OK ? w : NULL;
+    if (s != ALORE_OK) alore_weights_destroy(w);
     return s;
 }
 
@@ -7997,7 +7347,7 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
 enum { ALO_CHECKPOINT_VERSION = 1 };
 #define ALO_CHECKPOINT_MARK UINT64_C(0x6b630065726f6c61)
 
-typedef struct alo_sealed { /* a writer that keeps a checksum                    */
+typedef struct alo_sealed { /* a writer that keeps a checksum */
     const alore_writer *writer;
     uint64_t sum;
     bool fine;
@@ -8028,13 +7378,8 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
 {
     const alore_plan *p = run->plan;
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
-    const uint64_t head[] = {ALO_CHECKPOINT_MARK,
-                             ALO_CHECKPOINT_VERSION | (uint64_t)p->real << 32,
-                             run->seed,
-                             run->step,
-                             p->learns,
-                             moments,
-                             n};
+    const uint64_t version = ALO_CHECKPOINT_VERSION | (uint64_t)p->real << 32;
+    const uint64_t head[] = {ALO_CHECKPOINT_MARK, version, run->seed, run->step, p->learns, moments, n};
     alo_sealed w = {writer, 0, true};
     if (run->samples)
         return alo_fail(run->ctx, ALORE_ERR_ORDER, NULL,
@@ -8096,12 +7441,12 @@ typedef struct alo_merging {
     alore_merge_opts opts;
     alore_weights *out;
     alore_merge_report report;
-    const alo_site *site; /* the one at hand, with its rules a network:        */
+    const alo_site *site; /* the one at hand, with its rules a network: */
     alore_plan *plan;
     alore_run *run;
     size_t in, cols, rows; /* rows of its matrix: of a norm, whose y = x * w + b, 1 */
-    double *x, *y;         /* [ALO_PROBE_ROWS, in] and [ALO_PROBE_ROWS, out]    */
-    double *found, *kept;  /* [rows + 1, out]: w, then b; as found, as stored   */
+    double *x, *y;         /* [ALO_PROBE_ROWS, in] and [ALO_PROBE_ROWS, out] */
+    double *found, *kept;  /* [rows + 1, out]: w, then b; as found, as stored */
 } alo_merging;
 
 static void alo_probe_close(alo_merging *g)
@@ -8193,8 +7538,7 @@ static double alo_probe_error(const alo_merging *g, const double *w)
     return largest > 0 ? worst / largest : worst;
 }
 
-/* Run both forms on random rows: with the matrix as it was found (is the site affine?) and as it is stored (the
- * certificate). */
+/* Both forms on random rows: as it was found (is the site affine?) and as it is stored (the certificate). */
 static alore_status alo_certify(alo_merging *g)
 {
     const char *name = alo_name(g->m, g->site->name);
@@ -8231,9 +7575,8 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
     alo_print(&full, "%s.%s", alo_name(g->m, g->site->name), part);
     const alore_tensor *learnt = alore_weights_find(g->adapter, name);
     const alore_tensor *old = learnt ? learnt : alore_weights_find(g->base, name);
-    alore_dtype dtype = g->opts.convert                  ? g->opts.dtype
-                        : old && old->dtype <= ALORE_F64 ? old->dtype
-                                                         : ALORE_F32;
+    alore_dtype dtype = old && old->dtype <= ALORE_F64 ? old->dtype : ALORE_F32;
+    if (g->opts.convert) dtype = g->opts.dtype;
     size_t count = alo_count(shape), rows = alo_zu(shape.dims[0]), cols = count / rows;
     double delta = 0, lost = 0;
     bool changed = old && old->dtype != dtype, zero = !old;
@@ -8335,17 +7678,21 @@ ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *ba
     if (g.opts.convert && g.opts.dtype > ALORE_F64)
         return alo_fail(alo_ctx(m), ALORE_ERR_DTYPE, NULL, "merged tensors cannot be %s",
                         alore_dtype_name(g.opts.dtype));
-    alore_status s = alore_weights_create(alo_ctx(m), &g.out);
+    alore_plan *plan = NULL; /* first both files are held against the whole model */
+    alore_run *run = NULL;
+    alore_status s = alore_plan_create(m, NULL, &plan);
+    if (s == ALORE_OK) s = alore_run_create(plan, base, &run);
+    if (s == ALORE_OK) s = alore_run_load(run, adapter);
+    alore_run_destroy(run);
+    alore_plan_destroy(plan);
+    if (s == ALORE_OK) s = alore_weights_create(alo_ctx(m), &g.out);
     for (int i = 0; i < m->site_count && s == ALORE_OK; ++i)
         if (m->sites[i].rules) s = alo_merge_site(&g, &m->sites[i]);
     if (s == ALORE_OK) s = alo_merge_rest(&g);
-    if (s != ALORE_OK) {
-        alore_weights_destroy(g.out);
-        return s;
-    }
-    *merged = g.out;
-    if (report) *report = g.report;
-    return ALORE_OK;
+    if (report && s == ALORE_OK) *report = g.report;
+    *merged = s == ALORE_OK ? g.out : NULL;
+    if (s != ALORE_OK) alore_weights_destroy(g.out);
+    return s;
 }
 
 /* ---- Plain LoRA ---- */
@@ -8393,7 +7740,7 @@ static alore_status alo_lora_site(const alore_run *run, const alore_model *m, co
 {
     alore_ctx *ctx = alo_ctx(m);
     const char *name = alo_name(m, site->name);
-    const float *values[8] = {NULL}, *matrix;
+    const float *values[8] = {NULL};
     char weight[300];
     alo_text t = {weight, sizeof weight, 0};
     alore_recipe recipe = r->recipe;
@@ -8413,7 +7760,8 @@ static alore_status alo_lora_site(const alore_run *run, const alore_model *m, co
     alore_status s = alo_lora_params(run, m, site, r->method->name, values, 8);
     if (s == ALORE_OK) {
         alo_print(&t, "%s.weight", name);
-        matrix = (const float *)alo_resolve(run, m->params[alo_param_find(m, weight)].tensor, 0, 0, 0);
+        const alo_param *q = &m->params[alo_param_find(m, weight)];
+        const float *matrix = (const float *)alo_resolve(run, q->tensor, 0, 0, 0);
         for (size_t i = 0; i < in * cols; ++i) host[i % in * cols + i / in] = matrix[i];
         (void)r->method->factors(&site->s, &recipe, values, host, left, right);
         s = alo_lora_tensor(out, name, "A", site->s.in, rank, left);
@@ -8429,18 +7777,18 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
 {
     size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 300), alo_zu(m->name_bytes) + 1);
     alo_text rules = {NULL, room, 0};
+    alore_model *counting = (alore_model *)(uintptr_t)m; /* alo_takes counts hits */
     alore_plan *plan = NULL;
     alore_run *run = NULL;
     alore_weights *out = NULL;
     alore_status s = alore_plan_create(m, NULL, &plan);
-    *lora = NULL;
     if (s == ALORE_OK) s = alore_run_create(plan, base, &run);
     if (s == ALORE_OK) s = alore_run_load(run, adapter);
     if (s == ALORE_OK) s = alore_weights_create(alo_ctx(m), &out);
     if (s == ALORE_OK && !(rules.data = (char *)alo_new(alo_ctx(m), room))) s = ALORE_ERR_MEMORY;
     for (int i = 0; i < m->site_count; ++i)
         for (int r = 0; r < m->rule_count && s == ALORE_OK; ++r)
-            if (m->rules[r].method && m->sites[i].rules && alo_takes(m, &m->rules[r], &m->sites[i]))
+            if (m->rules[r].method && m->sites[i].rules && alo_takes(counting, &m->rules[r], &m->sites[i]))
                 s = alo_lora_site(run, m, &m->sites[i], &m->rules[r], out, &rules);
     for (int r = 0; r < m->rule_count && s == ALORE_OK; ++r)
         if (!m->rules[r].method) alo_print(&rules, rules.used ? ";%s" : "%s", alo_name(m, m->rules[r].text));
@@ -8455,10 +7803,8 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
     alo_free(alo_ctx(m), rules.data, room);
     alore_run_destroy(run);
     alore_plan_destroy(plan);
-    if (s == ALORE_OK)
-        *lora = out;
-    else
-        alore_weights_destroy(out);
+    *lora = s == ALORE_OK ? out : NULL;
+    if (s != ALORE_OK) alore_weights_destroy(out);
     return s;
 }
 

@@ -302,7 +302,7 @@ int main(int argc, char **argv)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     alore_status s;
     memset(&d, 0, sizeof d);
-    d.epochs = 8;
+    d.epochs = 5;
     d.threads = cores > 8 ? 8 : cores > 1 ? (int)cores : 1;
     for (int i = 3; i < argc; ++i) {
         bool more = i + 1 < argc;

@@ -420,7 +420,7 @@ static const option options[] = {
     {"--dtype", "f32|f16|bf16", WORD, AT(dtype), 0, 0, NULL, C_MERGE,
      "type of the tensors that change; else as they are"},
     {"--tolerance", "X", REAL, AT(tolerance), 0, 1, "1e-5", C_MERGE,
-     "largest relative difference of merged and unmerged network"},
+     "largest relative difference of merged and unmerged sites, as stored; else the exact matrix is judged"},
     {"--as", "peft|lora", WORD, AT(as), 0, 0, NULL, C_EXPORT, ""},
     {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
     {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
@@ -1583,7 +1583,7 @@ static int run_merge(app *a)
     if (rc) return rc;
     o.convert = is_given(a, "--dtype");
     o.dtype = types[a->set.dtype];
-    o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
+    if (is_given(a, "--tolerance")) o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
     if (alore_merge(model, n.base, n.start, &o, &merged, &c)) return fail_library(a, 1, "merge");
     if ((rc = merged_metadata(a, &n, merged))) return rc;
     if (alore_weights_save(merged, a->set.out)) return fail_library(a, 1, a->set.out);
