@@ -96,9 +96,9 @@ int main(int argc, char **argv)
     if (count < 2) bad = printf("no sections found\n");
     for (int i = 0; i < count; ++i) {
         char line[TAG + 8];
-        snprintf(line, sizeof line, "\n *   %s", s[i].tag);
+        snprintf(line, sizeof line, "  %s", s[i].tag);
         if (i && s[i].number < s[i - 1].number) bad = printf("%s: stands behind %s\n", s[i].tag, s[i - 1].tag);
-        if (!strstr(text, line)) bad = printf("%s: is not in the table of contents\n", s[i].tag);
+        if (!strstr(text, line) || strstr(text, line) > text + s[0].begin) bad = printf("%s: is not in the table of contents\n", s[i].tag);
         if (!compiles(dir, text, i + 1 < count ? s[i + 1].begin : bytes, compiler))
             bad = printf("%s: the file cut after it does not compile\n", s[i].tag);
     }
