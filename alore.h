@@ -84,7 +84,6 @@
 #define ALORE_VERSION_PATCH 0
 
 /* ---- 1. Status and errors --------------------------------------------------- */
-
 typedef enum alore_status {
     ALORE_OK = 0,
     ALORE_ERR_ARGUMENT,      /* a NULL or out-of-range argument                  */
@@ -116,7 +115,6 @@ typedef struct alore_error {
 } alore_error;
 
 /* ---- 2. Context: hooks and settings ----------------------------------------- */
-
 typedef struct alore_allocator {             /* all NULL: malloc and free        */
     void *(*alloc)(void *user, size_t bytes, size_t align);
     void (*release)(void *user, void *block, size_t bytes);
@@ -124,7 +122,6 @@ typedef struct alore_allocator {             /* all NULL: malloc and free       
 } alore_allocator;
 
 typedef void (*alore_task)(void *arg, int index);
-
 typedef struct alore_parallel {              /* run NULL: the built-in pool      */
     void (*run)(void *user, alore_task task, void *arg, int tasks);
     void *user;
@@ -142,7 +139,6 @@ typedef struct alore_config {
 typedef struct alore_pool alore_pool;
 struct alo_object;
 struct alore_method;
-
 typedef struct alore_ctx {                   /* visible so that it can be        */
     alore_config config;                     /* static; its fields are private   */
     alore_error  error;
@@ -168,7 +164,6 @@ ALORE_API const alore_error *alore_last_error(const alore_ctx *ctx);
 ALORE_API alore_status alore_selftest(alore_ctx *ctx);
 
 /* ---- 3. Weights: named, read-only tensors ----------------------------------- */
-
 typedef enum alore_dtype {       /* every type that safetensors names            */
     ALORE_F32 = 0, ALORE_F16, ALORE_BF16, ALORE_F64, ALORE_U8, ALORE_I8, ALORE_I16, ALORE_U16, ALORE_I32,
     ALORE_U32, ALORE_I64, ALORE_U64, ALORE_BOOL, ALORE_F8_E4M3, ALORE_F8_E5M2, ALORE_F8_E8M0,
@@ -186,7 +181,6 @@ typedef struct alore_tensor {
 } alore_tensor;
 
 typedef struct alore_weights alore_weights;
-
 typedef struct alore_writer {    /* false from write() ends the call with IO     */
     bool (*write)(void *user, const void *data, size_t bytes);
     void *user;
@@ -240,7 +234,6 @@ ALORE_API const char  *alore_dtype_name(alore_dtype dtype);
 ALORE_API bool         alore_tensor_read(const alore_tensor *t, size_t first, size_t count, float *out);
 
 /* ---- 4. Model: rules first, then records ------------------------------------ */
-
 typedef struct alore_model alore_model;
 typedef int32_t alore_id;        /* a tensor; 0 is "none" and poisons its users  */
 
@@ -260,11 +253,9 @@ typedef struct alore_site {      /* what a method sees and a dry run prints     
     alore_kind  kind;
     alore_host  host;
     int         in, out;         /* columns before and after the host            */
-    int         block;           /* counted through all stages, -1 outside       */
-    int         blocks;          /* how many the network has                     */
+    int         block, blocks;   /* counted through all stages, -1 outside; of how many */
     int         stage;
-    int         rows;            /* of the sequence here, the backbone's own     */
-    int         prefix;          /* of these, class and register tokens          */
+    int         rows, prefix;    /* the backbone's own here; of these class and register tokens */
     int         height, width;   /* of the grid behind the prefix                */
 } alore_site;
 
@@ -277,21 +268,16 @@ typedef enum alore_place {
     ALORE_PLACE_INSIDE           /* between qkv and attention                    */
 } alore_place;
 
-typedef enum alore_share {       /* whose a parameter is                         */
-    ALORE_OWN = 0,               /* the site's                                   */
-    ALORE_KIND,                  /* one for all sites of the kind (and width)    */
-    ALORE_ALL                    /* one for the network                          */
-} alore_share;
+/* Whose a parameter is: the site's, one for all sites of the kind, one for the network. */
+typedef enum alore_share { ALORE_OWN = 0, ALORE_KIND, ALORE_ALL } alore_share;
 
 enum { ALORE_MAX_KEYS = 12 };
 
 typedef struct alore_key {       /* one key of a method                          */
     const char *name;
-    double      value;           /* default; of a word its index in `words`      */
-    double      least, most;
+    double      value, least, most; /* default; of a word its index in `words`   */
     const char *words;           /* "all|kind|site", NULL: a number              */
-    bool        whole;           /* the number must be whole                     */
-    bool        required;
+    bool        whole, required; /* the number must be whole; must be given      */
 } alore_key;
 
 typedef struct alore_recipe {    /* a rule's settings, complete                  */
@@ -304,47 +290,34 @@ typedef struct alore_recipe {    /* a rule's settings, complete                 
 } alore_recipe;
 
 typedef struct alore_flow {      /* what emit may read                           */
-    alore_id x;                  /* the host's input                             */
-    alore_id y;                  /* its output (place output)                    */
+    alore_id x, y;               /* the host's input; its output (place output)  */
     alore_id n;                  /* on a branch: the norm's output               */
     alore_id weight, bias;       /* place weight; bias may be replaced           */
     alore_id k, v;               /* place inside; both may be replaced           */
 } alore_flow;
 
 typedef struct alore_method {    /* one row: parser, help, counts and tests read it */
-    const char *name;
-    const char *formula;
-    const char *paper;
+    const char *name, *formula, *paper;
     const char *usual;           /* the published rule text                      */
     int         hosts;           /* mask of alore_host it has a form for         */
     alore_place place;           /* the default                                  */
     int         places;          /* mask of 1 << alore_place, 0: the default     */
     alore_key   keys[ALORE_MAX_KEYS];
-    /* New value of what its place names: input x, the addition (parallel), output
-     * y, or weight. */
-    alore_id (*emit)(alore_model *m, const alore_site *site,
-                     const alore_recipe *recipe, alore_flow *flow);
+    /* New value of what its place names: input x, the addition (parallel), output y, or weight. */
+    alore_id (*emit)(alore_model *m, const alore_site *site, const alore_recipe *recipe, alore_flow *flow);
     /* Called once at the head's input; NULL: nothing to do. */
     alore_id (*finish)(alore_model *m, const alore_recipe *recipe, alore_id x);
-    /* The site's update as left [in, rank] times right [rank, out], added to the
-     * host's matrix [in, out]. NULL arrays: only return the rank. `params` holds
-     * the rule's tensors (shared, then own, as declared), `weight` the host's [in, out].
-     * NULL: no such form. */
-    int (*factors)(const alore_site *site, const alore_recipe *recipe,
-                   const float *const *params, const float *weight,
-                   float *left, float *right);
+    /* The site's update as left [in, rank] times right [rank, out], added to the host's matrix [in, out].
+     * NULL arrays: only return the rank. `params` holds the rule's tensors (shared, then own, as declared),
+     * `weight` the host's [in, out]. NULL: no such form. */
+    int (*factors)(const alore_site *site, const alore_recipe *recipe, const float *const *params,
+                   const float *weight, float *left, float *right);
     const char *mergeable;       /* NULL: yes; else the reason why not           */
 } alore_method;
 
-typedef struct alore_shape {
-    int rank;
-    int dims[4];
-} alore_shape;
+typedef struct alore_shape { int rank, dims[4]; } alore_shape;
 
-typedef struct alore_start {     /* how a parameter starts                       */
-    int   kind;                  /* 0 constant, 1 uniform, 2 normal              */
-    float a, b;
-} alore_start;
+typedef struct alore_start { int kind; float a, b; } alore_start; /* 0 constant, 1 uniform, 2 normal */
 
 typedef enum alore_unary_kind {  /* GELU by erf; QUICK_GELU is x sigmoid(1.702 x) */
     ALORE_GELU = 0, ALORE_GELU_TANH, ALORE_QUICK_GELU, ALORE_RELU, ALORE_SILU, ALORE_TANH, ALORE_SIGMOID
@@ -354,13 +327,11 @@ typedef struct alore_linear_opts {
     alore_kind kind;
     int        groups;           /* 0 or 1: one dense block                      */
     bool       no_bias;
-    const int *kernel;           /* a convolution's [in, kh, kw], for the name's
-                                    shape in files; NULL: a plain matrix         */
+    const int *kernel;           /* [in, kh, kw] of a convolution in files; NULL: a plain matrix */
 } alore_linear_opts;
 
 typedef struct alore_attention_opts {
-    int            heads;
-    int            window;       /* rows per window, 0: all rows of the sample   */
+    int            heads, window; /* rows per window, 0: all rows of the sample  */
     alore_id       bias;         /* [heads * window, window], or 0               */
     const float   *mask;         /* [windows, window, window], added; or NULL    */
 } alore_attention_opts;
@@ -444,17 +415,14 @@ ALORE_API size_t alore_site_rules(const alore_model *m, int index, char *out, si
 ALORE_API const char *alore_kind_name(alore_kind kind);
 
 /* ---- 5. Backbones: each one function made of the calls above ---------------- */
-
 typedef struct alore_vit_config {            /* all zero: ViT-B/16, 224, 1000    */
-    int   height, width, patch, dim, depth, heads, hidden, classes;
-    int   registers;
+    int   height, width, patch, dim, depth, heads, hidden, classes, registers;
     bool  mean_pool;             /* mean over patch tokens, then fc_norm         */
     bool  pre_norm;              /* norm_pre, and no bias at the patches (CLIP)  */
     bool  patch_bias;            /* with pre_norm: a bias at the patches after all */
     bool  layer_scale, swiglu, no_head, no_qkv_bias;
     alore_unary_kind act;
-    float eps;                   /* 0: 1e-6                                      */
-    float drop_path;
+    float eps, drop_path;        /* eps 0: 1e-6                                  */
     float mean[3], deviation[3]; /* of u8 images; 0: 0.5                         */
 } alore_vit_config;
 
@@ -476,15 +444,10 @@ ALORE_API size_t       alore_vit_text(const alore_vit_config *config, char *out,
 ALORE_API const char  *alore_vit_name(int index);
 
 /* ---- 6. Plan: records in order, with addresses ------------------------------ */
-
 typedef struct alore_plan    alore_plan;
 typedef struct alore_backend alore_backend;
-
-typedef enum alore_recompute {
-    ALORE_KEEP = 0,              /* keep what the backward pieces asked for      */
-    ALORE_BLOCKS,                /* keep block inputs, run forward again         */
-    ALORE_TO_FIT                 /* the least recomputation that fits .limit     */
-} alore_recompute;
+/* Keep what the backward asks for; keep block inputs and run forward again; the least that fits .limit. */
+typedef enum alore_recompute { ALORE_KEEP = 0, ALORE_BLOCKS, ALORE_TO_FIT } alore_recompute;
 
 typedef enum alore_optimizer { ALORE_ADAMW = 0, ALORE_MOMENTUM, ALORE_SGD } alore_optimizer; /* 2, 1, 0 */
 
@@ -492,10 +455,8 @@ typedef enum alore_optimizer { ALORE_ADAMW = 0, ALORE_MOMENTUM, ALORE_SGD } alor
 enum { ALORE_NO_FUSE = 1, ALORE_NO_INPLACE = 2, ALORE_NO_ALIAS = 4, ALORE_NO_REUSE = 8 };
 
 typedef struct alore_plan_opts {
-    int                  batch;      /* samples of one call, 0: 1                */
-    int                  lanes;      /* samples in flight, each its own arena; 0: 1 */
-    int                  span;       /* samples run as one matrix, 0: 1          */
-    int                  align;      /* 0: 64                                    */
+    int                  batch, lanes; /* samples of a call; in flight, each its own arena; 0: 1 */
+    int                  span, align; /* samples run as one matrix, 0: 1; bytes, 0: 64 */
     size_t               limit;      /* bytes in all for TO_FIT                  */
     alore_recompute      recompute;
     alore_optimizer      optimizer;
@@ -510,10 +471,8 @@ typedef struct alore_memory {        /* exact, in bytes                         
     size_t base;                     /* what the checkpoint's tensors take as f32 */
     size_t params, frozen, grads, optimizer;
     size_t once;                     /* tensors made once a step                 */
-    size_t activations;              /* one lane, with every record's scratch    */
-    size_t scratch;                  /* of that, the most that one record wants  */
-    size_t io;                       /* inputs and outputs of a batch            */
-    size_t arena;                    /* lanes * activations                      */
+    size_t activations, scratch;     /* one lane; of that, the most that one record wants */
+    size_t io, arena;                /* inputs and outputs of a batch; lanes * activations */
     size_t live_bound;               /* largest live set of a lane: a perfect packing */
     size_t total;                    /* what alore_run_bind() must be given      */
 } alore_memory;
@@ -531,9 +490,7 @@ typedef struct alore_param_info {
     const char    *name;
     size_t         first, count;     /* range in the flat parameter array        */
     alore_shape    shape;
-    bool           base;             /* an unfrozen tensor of the checkpoint     */
-    bool           matrix;           /* two extents or more (decay by range)     */
-    bool           frozen;           /* listed for files, does not learn         */
+    bool           base, matrix, frozen; /* of the checkpoint; two extents or more; does not learn */
 } alore_param_info;
 
 /* Learning parameters first, then the frozen ones. */
@@ -543,16 +500,15 @@ ALORE_API alore_param_info alore_param_at(const alore_plan *p, int index);
 ALORE_API size_t           alore_trainable(const alore_plan *p);
 
 /* ---- 7. Run: a plan bound to weights and memory ----------------------------- */
-
 typedef struct alore_run {           /* visible so that it can be static; its    */
     alore_ctx           *ctx;        /* fields are private                       */
     const alore_plan    *plan;
     const alore_weights *weights;
+    double               seconds;
     unsigned char       *memory;
     struct alo_object   *owner;
     uint64_t             seed, step, samples; /* may be read: steps done, samples since */
     bool                 poison;     /* fill with NaN what is dead (tests)       */
-    double               seconds;
     int                  phases, pending, cursor_group, cursor_record;
 } alore_run;
 
@@ -596,22 +552,16 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
 ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, const void *data, size_t bytes);
 
 /* ---- 8. Optimisers, schedules, sampling ------------------------------------- */
-
 typedef struct alore_step_opts {     /* zero: 0.9, 0.999, 1e-8, nothing else     */
-    double beta1, beta2, eps;
-    double momentum;                 /* SGD                                      */
-    bool  nesterov;
+    double beta1, beta2, eps, momentum; /* momentum: SGD                         */
     double decay;                    /* AdamW: decoupled; SGD: added to g        */
-    bool  decay_matrices;            /* only tensors of two extents and more     */
+    bool  nesterov, decay_matrices;  /* decay only of two extents and more       */
     double clip;                     /* largest norm of the mean gradient, 0: none */
     double grad_scale;               /* 0: 1 / samples since the last step       */
 } alore_step_opts;
 
-typedef enum alore_schedule_kind {
-    ALORE_CONSTANT = 0,
-    ALORE_COSINE,                    /* warm-up, then cosine over the rest       */
-    ALORE_TIMM_COSINE                /* cosine not shifted by the warm-up        */
-} alore_schedule_kind;
+/* COSINE runs over what the warm-up leaves; timm's is not shifted by it. */
+typedef enum alore_schedule_kind { ALORE_CONSTANT = 0, ALORE_COSINE, ALORE_TIMM_COSINE } alore_schedule_kind;
 
 typedef struct alore_schedule {
     alore_schedule_kind kind;
@@ -627,7 +577,6 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
 ALORE_API uint32_t     alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint32_t n);
 
 /* ---- 9. Merge and export ---------------------------------------------------- */
-
 typedef struct alore_merge_opts {
     float       tolerance;           /* 0: 1e-5 relative, on random probes       */
     alore_dtype dtype;               /* storage of changed tensors where .convert */
@@ -636,8 +585,7 @@ typedef struct alore_merge_opts {
 
 typedef struct alore_merge_report {
     int   sites, tensors_changed;
-    float worst_error;               /* merged against unmerged, relative        */
-    float worst_lost;                /* share of a delta lost to rounding        */
+    float worst_error, worst_lost;   /* relative difference; share of a delta lost to rounding */
     char  worst_site[64], lost_site[64];
 } alore_merge_report;
 
@@ -649,7 +597,6 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
                                          const alore_weights *adapter, alore_weights **lora);
 
 /* ---- 10. Building blocks, usable alone -------------------------------------- */
-
 ALORE_API uint32_t alore_random_u32(uint64_t seed, uint64_t stream, uint64_t index);
 ALORE_API float    alore_random_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 ALORE_API float    alore_random_normal(uint64_t seed, uint64_t stream, uint64_t index);
@@ -662,21 +609,16 @@ ALORE_API void     alore_pool_run(void *pool, alore_task task, void *arg, int ta
 ALORE_API void     alore_pool_destroy(alore_pool *pool);
 
 /* ---- 11. Backends ----------------------------------------------------------- */
-
 typedef struct alore_call alore_call;        /* a record with pointers resolved  */
 typedef void (*alore_kernel)(const alore_call *call, int first, int last);
-
 struct alore_backend {                       /* a zero means "as the CPU"        */
     const char         *name;
     int                 count;       /* kernels; must equal this version's       */
     const alore_kernel *kernels;     /* NULL entry: the planner refuses that op  */
-    int                 align;       /* of every planned tensor                  */
-    int                 lanes;       /* most lanes a plan may use                */
+    int                 align, lanes, tasks; /* of tensors; most lanes of a plan, tasks of a record */
     size_t              workspace;   /* bytes that live for the whole run        */
     size_t (*scratch)(void *user, int op, int rows, int cols);
-    unsigned            fuse;        /* fusions it can make                      */
-    unsigned            types;       /* activation types it can store            */
-    int                 tasks;       /* most tasks of one record                 */
+    unsigned            fuse, types; /* fusions it makes, activations it stores  */
     void *(*alloc)(void *user, size_t bytes);
     void (*release)(void *user, void *block);
     bool (*upload)(void *user, void *to, const void *from, size_t bytes);
@@ -690,10 +632,8 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 /* clang-format on */
 #endif /* ALORE_H */
 
-/* ############################################################################
- * Stop here if you only use the library. What follows is the implementation,
- * bottom-up: a section may use only what stands above it.
- * ######################################################################### */
+/* Stop here if you only use the library. What follows is the implementation, bottom-up: a section may use
+ * only what stands above it. */
 #if defined(ALORE_IMPLEMENTATION) && !defined(ALORE_IMPLEMENTED)
 #define ALORE_IMPLEMENTED
 #define ALO_IMPLEMENTING
@@ -718,7 +658,6 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 
 /* ============================================================================
  * >> 01 sizes, errors, memory
- *
  * Every size is computed by alo_mul and alo_sum, which saturate: a size that does not fit becomes SIZE_MAX,
  * which no allocator grants and no file holds. Every block comes from the context's allocator; every object
  * stands in its context's list, so that alore_uninit frees what is left. */
@@ -905,7 +844,6 @@ ALORE_API const alore_error *alore_last_error(const alore_ctx *ctx) { return &ct
 
 /* ============================================================================
  * >> 02 mathematics
- *
  * exp, log, erf, tanh, sin, cos and sqrt in f32, without a C library, a double or a fused product: the same
  * bits on every machine that rounds as IEEE 754 says. A function is one straight line of polynomials (minimax
  * in relative error, by Remez exchange) and selections, so that a loop over it becomes vector code. Arguments
@@ -1065,7 +1003,6 @@ ALORE_API uint16_t alore_float_to_bfloat(float x) {
 
 /* ============================================================================
  * >> 03 random
- *
  * Random numbers are a function of (seed, stream, index), so they do not depend on threads or on the order of
  * calls. It is Philox 4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011), the seed as
  * key and (index / 4, stream) as counter, low words first; number `index` is word index % 4 of that block. */
@@ -1137,7 +1074,6 @@ ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint
 
 /* ============================================================================
  * >> 04 threads and contexts
- *
  * A pool runs a batch of tasks: task(arg, i) once for each i, in any order. Its workers and the caller take
  * the next task under one lock until none is left; the caller waits for those still at work. A pool that is
  * busy (a task that calls it again, or a second caller) runs the new tasks on the calling thread, so nothing
@@ -1316,7 +1252,6 @@ ALORE_API void alore_uninit(alore_ctx *ctx) {
 
 /* ============================================================================
  * >> 05 records
- *
  * A network is two flat lists: tensors and ops, both plain data with indices. All that is known of an op
  * stands in ALO_KERNELS: its forward kernel and its pieces, with what each reads and writes:
  *     a..f  the op's inputs 0..5          g  the gradient of output y
@@ -1348,7 +1283,6 @@ typedef struct alo_tensor {
     int32_t  rows, cols, ld;   /* rows of one sample, if per sample; ld in elements */
     int32_t  name;             /* offset in the string table, 0: anonymous          */
     int32_t  root, column;     /* of a view: whose storage, from which column on    */
-    int32_t  info;             /* index of the parameter or base tensor             */
     uint64_t offset;           /* inside its segment; the planner writes it         */
 } alo_tensor;
 
@@ -1455,7 +1389,6 @@ static const alo_kernel_row alo_kernel_rows[ALO_K_COUNT] = {ALO_KERNELS(ALO_KERN
 
 /* ============================================================================
  * >> 06 calls
- *
  * What every kernel needs of its call, whatever the type of its numbers: where the elements of an operand
  * lie, what adds and what stores, and the random masks. An operand with one row or one column repeats it,
  * one that is not per sample serves every sample. The gradient of what repeats is the sum over its uses. */
@@ -1478,8 +1411,7 @@ typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd      
 
 typedef struct alo_walk {               /* an element of output 0                                    */
     const alore_call *c;
-    int s, r, j;                        /* sample, row of it, column                                 */
-    int samples, rows, cols;
+    int s, r, j, samples, rows, cols;   /* sample, row of it, column; how many                       */
     ptrdiff_t at[ALO_OPERANDS];         /* where the row of each operand begins                      */
     int step[ALO_OPERANDS];             /* from one column of it to the next: 0 where one repeats    */
     bool add;
@@ -1497,9 +1429,7 @@ typedef struct alo_row_kernels {        /* what a level of the CPU does better  
 /* clang-format on */
 
 /* How often operand `i` is there: once for each sample, or once. */
-static int alo_samples(const alore_call *c, int i) {
-    return c->t[i]->flags & ALO_PER_SAMPLE ? c->samples : 1;
-}
+static int alo_copies(const alore_call *c, int i) { return c->t[i]->flags & ALO_PER_SAMPLE ? c->samples : 1; }
 
 /* Where row `r` of sample `s` begins, in elements. */
 static ptrdiff_t alo_begin(const alo_tensor *t, int s, int r) {
@@ -1514,7 +1444,7 @@ static bool alo_adds(const alore_call *c, int out, int s) {
 
 /* for (alo_walk w = alo_walk_start(c); alo_next(&w);) visits the rows of output 0. */
 static alo_walk alo_walk_start(const alore_call *c) {
-    alo_walk w = {c, -1, -1, 0, alo_samples(c, ALO_Y), c->t[ALO_Y]->rows, c->t[ALO_Y]->cols, {0}, {0}, false};
+    alo_walk w = {c, -1, -1, 0, alo_copies(c, ALO_Y), c->t[ALO_Y]->rows, c->t[ALO_Y]->cols, {0}, {0}, false};
     for (int i = 0; i < ALO_OPERANDS; ++i) w.step[i] = c->t[i] && c->t[i]->cols > 1;
     w.add = alo_adds(c, ALO_Y, 0);
     return w;
@@ -1533,7 +1463,7 @@ static alo_mat alo_mat_at(const alore_call *c, int i, int s) {
     static const alo_mat absent = {NULL, 0, 0, 0, 0, 0};
     const alo_tensor *t = c->t[i];
     if (!c->p[i]) return absent;
-    const int first = s == ALO_ALL ? 0 : s, samples = s == ALO_ALL ? alo_samples(c, i) : 1;
+    const int first = s == ALO_ALL ? 0 : s, samples = s == ALO_ALL ? alo_copies(c, i) : 1;
     const alo_mat a = {c->p[i], alo_begin(t, first, 0), t->ld, 1, t->rows * samples, t->cols};
     return a;
 }
@@ -1603,7 +1533,6 @@ static alo_sum_t alo_mask(const alore_call *c, uint64_t index) {
 
 /* ============================================================================
  * >> 07 reference ops
- *
  * The definition of every op: plain loops, sums in double, forward and pieces side by side, each derivative
  * with its line of algebra. The text is compiled once with `real` = float and once with `real` = double;
  * ALO_F(name) is the name's form of that type. ALO_KERNELS tells who does a kernel: `each`, a formula for
@@ -1637,12 +1566,10 @@ static void ALO_F(out)(const alo_walk *w, alo_sum_t v) {
 static inline void ALO_F(rowwise)(const alore_call *c, void (*row)(alo_walk *w)) {
     for (alo_walk w = alo_walk_start(c); alo_next(&w);) row(&w);
 }
-
 static inline void ALO_F(each)(const alore_call *c, alo_sum_t (*formula)(const alo_walk *w)) {
     for (alo_walk w = alo_walk_start(c); alo_next(&w);)
         for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, formula(&w));
 }
-
 static inline void ALO_F(whole)(const alore_call *c, void (*kernel)(const alore_call *c)) { kernel(c); }
 
 /* Element (i, j) of a matrix: where it is, and what. */
@@ -1671,7 +1598,7 @@ static real ALO_F(largest)(const real *x, int count) {
  * uses_in, X met `rows` x `cols` of y from (row, col) on; where X has only one, it met them all. */
 static alo_sum_t ALO_F(uses_in)(const alo_walk *w, int row, int col, int rows, int cols) {
     const alore_call *c = w->c;
-    const int s_end = w->samples == 1 ? alo_samples(c, 0) : w->s + 1;
+    const int s_end = w->samples == 1 ? alo_copies(c, 0) : w->s + 1;
     const int r_end = w->rows == 1 ? rows : w->r + 1, j_end = w->cols == 1 ? cols : w->j + 1;
     alo_sum_t sum = 0;
     for (int s = w->s; s < s_end; ++s)
@@ -1737,7 +1664,7 @@ static void ALO_F(gather_dx)(const alore_call *c) {
     const int m = c->attr->m, cols = c->t[ALO_Y]->cols;
     for (alo_walk w = alo_walk_start(c); !alo_adds(c, ALO_Y, 0) && alo_next(&w);)
         for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, 0);
-    for (int s = 0; s < alo_samples(c, 0); ++s)
+    for (int s = 0; s < alo_copies(c, 0); ++s)
         for (int e = 0; e < c->attr->n * m; ++e) {
             const int to = c->attr->table[e], from = e % m * cols;
             real *y = ALO_F(row)(c, ALO_Y, s, to < 0 ? 0 : to);
@@ -1790,13 +1717,11 @@ static real ALO_F(act)(int kind, real x, bool slope) {
         const real t = ALO_MATH(tanh)(k * x * (1 + cube * x * x)), half = (real)0.5 * (1 + t);
         return slope ? half + (real)0.5 * x * (1 - t * t) * k * (1 + 3 * cube * x * x) : x * half;
     }
-    case ALORE_QUICK_GELU:
-    case ALORE_SILU: { /* x s, s = sigma(k x); s + k x s (1 - s) */
+    case ALORE_QUICK_GELU: case ALORE_SILU: { /* x s, s = sigma(k x); s + k x s (1 - s) */
         const real kx = (kind == ALORE_SILU ? 1 : (real)1.702) * x, s = ALO_F(sigmoid)(kx);
         return slope ? s + kx * s * (1 - s) : x * s;
     }
-    case ALORE_RELU:
-        return x > 0 ? (slope ? 1 : x) : 0;
+    case ALORE_RELU: return x > 0 ? (slope ? 1 : x) : 0;
     default: {
         const real f = kind == ALORE_TANH ? ALO_MATH(tanh)(x) : ALO_F(sigmoid)(x);
         return !slope ? f : kind == ALORE_TANH ? 1 - f * f : f * (1 - f);
@@ -1854,7 +1779,7 @@ static void ALO_F(norm_dx)(alo_walk *w) {
 static void ALO_F(norm_dgain)(const alore_call *c) {
     for (int j = 0; j < c->t[0]->cols; ++j) {
         alo_sum_t dgain = 0, dshift = 0;
-        for (int s = 0; s < alo_samples(c, 0); ++s)
+        for (int s = 0; s < alo_copies(c, 0); ++s)
             for (int r = 0; r < c->t[0]->rows; ++r) {
                 const alo_sum_t g = ALO_F(get)(c, 0, s, r, j), x = ALO_F(get)(c, 1, s, r, j);
                 dgain += g * (x - ALO_F(get)(c, 2, s, r, 0)) * ALO_F(get)(c, 2, s, r, 1);
@@ -2016,12 +1941,11 @@ static alo_sum_t ALO_F(kron_ds)(const alo_walk *w) {
 static void ALO_F(kron_dd)(const alore_call *c) {
     const int P = c->attr->m, r = c->attr->q;
     const alo_mat x = alo_mat_at(c, 0, ALO_ALL), dt = alo_mat_at(c, 1, ALO_ALL);
-    const alo_mat sum = alo_own(c, x.rows, 0, x.cols / P, c->attr->n * r);
+    const alo_mat dd = alo_own(c, x.rows, 0, x.cols / P, c->attr->n * r);
     for (int a = 0; a < P; ++a)
-        alo_times(c, sum, alo_flip(alo_mat_cut(x, a, P)), alo_mat_cut(dt, a, P), a > 0);
+        alo_times(c, dd, alo_flip(alo_mat_cut(x, a, P)), alo_mat_cut(dt, a, P), a > 0);
     for (alo_walk w = alo_walk_start(c); alo_next(&w);)
-        for (w.j = 0; w.j < r; ++w.j)
-            ALO_F(out)(&w, ALO_F(of)(sum, w.r % sum.rows, w.r / sum.rows * r + w.j));
+        for (w.j = 0; w.j < r; ++w.j) ALO_F(out)(&w, ALO_F(of)(dd, w.r % dd.rows, w.r / dd.rows * r + w.j));
 }
 
 /* dU[(i,rho),:] = sum over rows and c of Z[c,i,rho] g[c,:].    reads g T S */
@@ -2080,7 +2004,7 @@ static bool ALO_F(next_head)(ALO_F(head) *h) {
     h->head = ++h->index % heads;
     h->window = h->index / heads % windows;
     h->s = h->index / heads / windows;
-    if (h->s == alo_samples(c, h->q ? 0 : ALO_Y)) return false;
+    if (h->s == alo_copies(c, h->q ? 0 : ALO_Y)) return false;
     alo_times(c, h->p, ALO_F(seen)(h, h->q), alo_flip(ALO_F(seen)(h, h->q + 1)), false);
     for (int i = 0; i < h->p.rows; ++i) {
         const int row = h->window * h->p.rows + i;
@@ -2171,7 +2095,7 @@ static alo_sum_t ALO_F(dwconv_dx)(const alo_walk *w) { return ALO_F(convolve)(w,
 
 static alo_sum_t ALO_F(dwconv_dw)(const alo_walk *w) {
     alo_sum_t sum = 0;
-    for (int s = 0; s < alo_samples(w->c, 0); ++s)
+    for (int s = 0; s < alo_copies(w->c, 0); ++s)
         for (int at = 0; at < w->c->t[0]->rows; ++at) {
             const int from = ALO_F(tap)(w->c->attr, at, w->j, 1);
             if (from < 0) continue;
@@ -2218,8 +2142,8 @@ static void ALO_F(xent_dx)(alo_walk *w) {
     const alo_sum_t g = ALO_F(get)(w->c, 0, w->s, 0, 0) / w->rows, smooth = (alo_sum_t)w->c->attr->x;
     const alo_sum_t sum = ALO_F(exponentials)(x, w->cols, most);
     for (w->j = 0; w->j < w->cols; ++w->j) {
-        const alo_sum_t p = (alo_sum_t)ALO_MATH(exp)(x[w->j] - most) / sum, hit = w->j == label ? 1 - smooth : 0;
-        ALO_F(out)(w, g * (p - hit - smooth / w->cols));
+        const alo_sum_t p = (alo_sum_t)ALO_MATH(exp)(x[w->j] - most) / sum;
+        ALO_F(out)(w, g * (p - (w->j == label ? 1 - smooth : 0) - smooth / w->cols));
     }
 }
 
@@ -2269,9 +2193,8 @@ static void ALO_F(adamw)(const alore_call *c) {
     }
 }
 
-/* SGD:  g += decay p;  buffer = momentum buffer + g (first step: g);
- *       p -= lr buffer, with nesterov p -= lr (g + momentum buffer).
- * The buffer is out[1]; without momentum it may be absent. */
+/* SGD:  g += decay p;  buffer = momentum buffer + g (first step: g);  p -= lr buffer, with nesterov
+ *       p -= lr (g + momentum buffer). The buffer is out[1]; without momentum it may be absent. */
 static void ALO_F(sgd)(const alore_call *c) {
     const alo_step_args *o = (const alo_step_args *)c->extra;
     real *grad = (real *)c->p[0], *param = (real *)c->p[ALO_Y], *buffer = (real *)c->p[ALO_Z];
@@ -2290,8 +2213,7 @@ static void ALO_F(sgd)(const alore_call *c) {
 
 /* ---- The table: a kernel is one task ---- */
 #define ALO_TASK(name, reads, writes, over, how, by)                                                         \
-    static void ALO_F(name##_task)(const alore_call *c, int first, int last)                                 \
-    {                                                                                                        \
+    static void ALO_F(name##_task)(const alore_call *c, int first, int last) {                               \
         (void)first, (void)last;                                                                             \
         ALO_F(how)(c, ALO_F(by));                                                                            \
     }
@@ -2326,7 +2248,6 @@ static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW
 
 /* ============================================================================
  * >> 08 product
- *
  * The matrix product of the plain CPU level, and what kernels need and cost. B is packed into panels of 16
  * columns; a tile of 4 x 16 sums stays in registers while it walks through the whole inner extent. That
  * extent is never split, so each element is one sum in one order, whatever the shape around it. Trip
@@ -2407,7 +2328,6 @@ static const alo_row_kernels alo_rows_f64_reference = {alo_product_plain_f64};
 #endif
 
 /* ---- What a call needs and costs; t[] are its operands as in alore_call ---- */
-
 static size_t alo_most(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t alo_all_rows(const alo_tensor *t, int samples) {
@@ -2449,8 +2369,7 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
 
 static double alo_size_of(const alo_tensor *t) { return t ? (double)t->rows * t->cols : 0; }
 
-/* Floating-point operations of one sample (of one call, if nothing is per sample): products are
- * counted in full, all else as one operation for each number. */
+/* Floating-point operations of a sample, or of the call: products in full, else one for each number. */
 static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *attr) {
     const int op = code != ALO_K_attention, groups = attr->m > 1 ? attr->m : 1;
     const int products = code == ALO_K_attention_dqkv ? 2 + !!t[ALO_Y] + !!t[ALO_Z] + !!t[ALO_X] : 2;
@@ -2477,7 +2396,6 @@ static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *at
 
 /* ============================================================================
  * >> 09 json
- *
  * As much JSON as a weight file needs, read strictly and without recursion: its reader says at each place
  * what must stand there, so nothing is skipped. */
 
@@ -2641,7 +2559,6 @@ static bool alo_json_string(alo_json *j, alo_text *out) {
 
 /* ============================================================================
  * >> 10 safetensors
- *
  * A weight file is the length of its header (8 bytes, little-endian), a header in JSON, and the data. The
  * reader is strict: the tensors cover the data exactly once, names and metadata keys differ, nothing unknown
  * is skipped; a set takes no more than a small multiple of the header's bytes. Limits: a header of
@@ -3246,9 +3163,8 @@ ALORE_API alore_status alore_weights_save(const alore_weights *w, const char *pa
 
 /* ============================================================================
  * >> 11 model
- *
  * The model is lists: tensors, ops, parameters (with the base tensors), sites. Words append to them. The
- * first mistake is kept; the words after it return 0 and do nothing, so that one check at the end suffices. */
+ * first mistake is kept; the words after it return 0 and do nothing: one check at the end suffices. */
 
 /* clang-format off */
 typedef struct alo_param {     /* a named tensor of the checkpoint or the adapter   */
@@ -3393,7 +3309,6 @@ ALORE_API alore_status alore_model_create(alore_ctx *ctx, alore_model **out) {
 }
 
 /* ---- Tensors and ops ---- */
-
 static const alo_tensor *alo_at(const alore_model *m, alore_id id) {
     return &m->tensors[id > 0 && id < m->tensor_count ? id : 0];
 }
@@ -3415,7 +3330,7 @@ static bool alo_poisoned(alore_model *m, alore_id a, alore_id b) {
 /* A tensor, its extents checked; index 0 stands for "none". */
 static alore_id alo_tensor_new(alore_model *m, int rows, int cols, int flags) {
     const int i = m->tensor_count;
-    alo_tensor t = {ALO_NOWHERE, 0, (uint16_t)flags, rows, cols, cols, 0, i, 0, -1, 0};
+    alo_tensor t = {ALO_NOWHERE, 0, (uint16_t)flags, rows, cols, cols, 0, i, 0, 0};
     if (m->error.status) return 0;
     if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "a tensor of %d x %d; extents are 1 to %d", rows, cols, 1 << 24);
@@ -3469,7 +3384,6 @@ static const void *alo_table(alore_model *m, const void *data, size_t count, siz
 }
 
 /* ---- Names, scopes, sites ---- */
-
 ALORE_API void alore_blocks(alore_model *m, int count) {
     m->blocks = count;
     for (int i = 0; i < m->item_count; ++i)
@@ -3504,8 +3418,7 @@ ALORE_API void alore_pop(alore_model *m) {
 }
 
 ALORE_API const char *alore_kind_name(alore_kind kind) {
-    size_t i = (size_t)kind;
-    return i < sizeof alo_kind_names / sizeof *alo_kind_names ? alo_kind_names[i] : "";
+    return (size_t)kind < sizeof alo_kind_names / sizeof *alo_kind_names ? alo_kind_names[kind] : "";
 }
 
 /* '*' any run, '?' one character. Linear in practice, and without recursion. */
@@ -3573,8 +3486,7 @@ static void alo_check_rules(alore_model *m, alo_site *site) {
             if (alo_has_form(rule, site->s.host))
                 ++item->hits;
             else if (item->kind || !strpbrk(text, "*?"))
-                alo_wrong(m, ALORE_ERR_RULE, "%s has no form for %s, or not at that place", row->name,
-                          alo_name(m, site->name));
+                alo_wrong(m, ALORE_ERR_RULE, "%s has no form for %s at that place", row->name, alo_where(m));
         }
         if (!alo_takes(m, rule, site)) continue;
         ++site->rules;
@@ -3605,8 +3517,8 @@ static bool alo_site_open(alore_model *m, const char *name, alore_kind kind, alo
                           int out) {
     char full[ALO_NAME_BYTES];
     alo_site site = ALORE_ZERO;
-    const alore_site s = {NULL, kind, host, alore_cols(m, x), out, m->block, m->blocks, 0, alore_rows(m, x),
-                          m->prefix, m->height, m->width};
+    const int in = alore_cols(m, x), rows = alore_rows(m, x), b = m->block;
+    const alore_site s = {NULL, kind, host, in, out, b, m->blocks, 0, rows, m->prefix, m->height, m->width};
     if (!alo_compose(m, full, "%s%s", m->scope, name)) return false;
     if (host >= ALORE_HOST_TOKENS && !*name && *full) full[strlen(full) - 1] = 0;
     site.s = s;
@@ -3618,7 +3530,6 @@ static bool alo_site_open(alore_model *m, const char *name, alore_kind kind, alo
 }
 
 /* ---- Parameters and base tensors ---- */
-
 ALORE_API alore_shape alore_dims(int a, int b, int c, int d) {
     alore_shape s = {a ? b ? c ? d ? 4 : 3 : 2 : 1 : 0, {a, b, c, d}};
     return s;
@@ -3651,17 +3562,15 @@ static alore_id alo_param_new(alore_model *m, const char *full, alore_shape shap
                               int segment, bool base) {
     const size_t count = alo_count(shape), cols = shape.rank ? (size_t)shape.dims[shape.rank - 1] : 1;
     alo_param p = {alo_intern(m, full), 0, shape, start, (uint8_t)segment, base, m->site, m->rule};
-    for (int k = 0; k < shape.rank; ++k)
-        if (shape.dims[k] < 1 || shape.dims[k] > 1 << 24)
-            return alo_wrong(m, ALORE_ERR_SHAPE, "%s: extent %d; extents are 1 to %d", full, shape.dims[k],
-                             1 << 24);
+    for (const int *e = shape.dims; e < shape.dims + shape.rank; ++e)
+        if (*e < 1 || *e > 1 << 24)
+            return alo_wrong(m, ALORE_ERR_SHAPE, "%s: extent %d; extents are 1 to %d", full, *e, 1 << 24);
     if (count > (size_t)1 << 40 || count / cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "%s: %z elements are too many", full, count);
     p.tensor = alo_tensor_new(m, (int)(count / cols), (int)cols, segment == ALO_PARAM ? ALO_LEARNS : 0);
     if (!p.tensor || !ALO_ADD(m, param, p)) return 0;
     m->tensors[p.tensor].name = p.name;
     m->tensors[p.tensor].segment = p.segment;
-    m->tensors[p.tensor].info = m->param_count - 1;
     return p.tensor;
 }
 
@@ -3738,7 +3647,6 @@ ALORE_API alore_id alore_input(alore_model *m, const char *name, alore_dtype dty
 
 /* ============================================================================
  * >> 12 words
- *
  * The words of backbones and methods. Each checks its operands, infers its shape and appends a record, a
  * view, or nothing where it would do nothing. Hosts declare sites and let the rules weave their methods in:
  *
@@ -3751,15 +3659,14 @@ static alore_id alo_whole(alore_model *m, alore_id x) {
 
 /* The storage of x from its column `first` on, in other extents. */
 static alore_id alo_view(alore_model *m, alore_id x, int first, int rows, int cols, int ld, int flags) {
-    const alore_id id =
-        alo_tensor_new(m, rows, cols, (alo_at(m, x)->flags & ALO_PER_SAMPLE) | ALO_VIEW | flags);
+    const alo_tensor of = *alo_at(m, x);
+    const alore_id id = alo_tensor_new(m, rows, cols, (of.flags & ALO_PER_SAMPLE) | ALO_VIEW | flags);
     if (!id) return 0;
     alo_tensor *t = &m->tensors[id];
-    const alo_tensor *of = alo_at(m, x);
-    t->segment = of->segment;
-    t->dtype = of->dtype;
-    t->root = of->root;
-    t->column = of->column + first;
+    t->segment = of.segment;
+    t->dtype = of.dtype;
+    t->root = of.root;
+    t->column = of.column + first;
     t->ld = ld;
     return id;
 }
@@ -3918,7 +3825,8 @@ ALORE_API alore_id alore_mean_rows(alore_model *m, alore_id x, int first, int co
     return alo_record(m, ALO_K_mean_rows, attr, x, 0, 0, 0, fits ? 1 : 0, alore_cols(m, x));
 }
 
-/* Masks are named by site and order, so they do not depend on anything else. */
+/* In training each number, or (drop_path) each sample as a whole, is zero with probability p, else scaled by
+ * 1 / (1 - p). Masks are named by site and order, so they do not depend on anything else. */
 static alore_id alo_masked(alore_model *m, int code, alore_id x, float p) {
     alo_attr attr = alo_attr_of(p, 0, 0, 0, 0);
     if (alo_poisoned(m, x, x)) return 0;
@@ -3929,12 +3837,10 @@ static alore_id alo_masked(alore_model *m, int code, alore_id x, float p) {
     return alo_record_like(m, code, attr, x);
 }
 
-/* In training each number is zero with probability p, else scaled by 1 / (1 - p). */
 ALORE_API alore_id alore_dropout(alore_model *m, alore_id x, float p) {
     return alo_masked(m, ALO_K_dropout, x, p);
 }
 
-/* The same, one draw for a whole sample. */
 ALORE_API alore_id alore_drop_path(alore_model *m, alore_id x, float p) {
     return alo_masked(m, ALO_K_drop_path, x, p);
 }
@@ -3944,12 +3850,11 @@ ALORE_API alore_id alore_attention(alore_model *m, alore_id q, alore_id k, alore
                                    const alore_attention_opts *opts) {
     const int heads = opts->heads, window = opts->window;
     if (alo_poisoned(m, q, k) || alo_poisoned(m, v, opts->bias ? opts->bias : v)) return 0;
-    const alo_tensor *tq = alo_at(m, q), *tk = alo_at(m, k), *tv = alo_at(m, v),
-                     *bias = alo_at(m, opts->bias);
+    const alo_tensor *tq = alo_at(m, q), *tk = alo_at(m, k), *tv = alo_at(m, v), *b = alo_at(m, opts->bias);
     const int rows = tq->rows, cols = tq->cols, keys = tk->rows, side = window ? window : rows;
     const bool fits = heads > 0 && cols % heads == 0 && tk->cols == cols && tv->cols == cols &&
                       tv->rows == keys && window >= 0 && (!window || (rows % window == 0 && keys == rows)) &&
-                      (!opts->bias || (bias->rows == heads * side && bias->cols == (window ? side : keys)));
+                      (!opts->bias || (b->rows == heads * side && b->cols == (window ? side : keys)));
     const size_t entries = fits && opts->mask ? alo_zu(rows) * alo_zu(window) : 0;
     alo_attr attr = alo_attr_of(0, heads, window, 0, 0);
     if (entries) attr.values = (const float *)alo_table(m, opts->mask, entries, sizeof *opts->mask);
@@ -3958,12 +3863,9 @@ ALORE_API alore_id alore_attention(alore_model *m, alore_id q, alore_id k, alore
 }
 
 /* ---- Hosts: words that declare sites ---- */
-
 /* Let the rules of one place act, each on what the one before made. Parallel ones add to y, or to a part. */
 static void alo_place(alore_model *m, alore_place place, alore_flow *flow) {
-    alore_id *to = place == ALORE_PLACE_INPUT    ? &flow->x
-                   : place == ALORE_PLACE_WEIGHT ? &flow->weight
-                                                 : &flow->y;
+    alore_id *const to[] = {NULL, &flow->x, &flow->y, &flow->y, &flow->weight, &flow->y}; /* by place */
     for (int r = 0; r < m->rule_count && !m->error.status; ++r) {
         const alo_rule *rule = &m->rules[r];
         const char *parts = rule->parts;
@@ -3986,7 +3888,7 @@ static void alo_place(alore_model *m, alore_place place, alore_flow *flow) {
                 id = alore_add_columns(m, flow->y, id, (*parts == 'v' ? 2 : *parts == 'k') * site.out);
             else if (place == ALORE_PLACE_PARALLEL)
                 id = alore_add(m, flow->y, id);
-            *to = id;
+            *to[place] = id;
         } while (!m->error.status && *parts && *++parts);
     }
 }
@@ -4068,7 +3970,6 @@ ALORE_API alore_id alore_branch(alore_model *m, const char *name, alore_kind kin
 }
 
 /* ---- Losses, outputs, the end ---- */
-
 /* Cross entropy with smoothing s: (1-s) nll + s/C sum_c -log p_c. Labels are I32 [rows, 1], 0 .. C-1. */
 ALORE_API alore_id alore_loss_xent(alore_model *m, alore_id logits, alore_id labels, float smoothing) {
     const int rows = alore_rows(m, logits);
@@ -4159,14 +4060,12 @@ ALORE_API alore_status alore_model_finish(alore_model *m) {
 }
 
 ALORE_API int alore_site_count(const alore_model *m) { return m->finished ? m->site_count : 0; }
-
 ALORE_API const alore_site *alore_site_at(const alore_model *m, int index) {
     return index >= 0 && index < alore_site_count(m) ? &m->sites[index].s : NULL;
 }
 
 /* ============================================================================
  * >> 13 methods
- *
  * A method is a row: its name, its place, its keys, and `emit`, which says it in words. Matrices of adapters
  * are [in, out], x multiplies from the left. */
 
@@ -4329,7 +4228,7 @@ ALORE_API const alore_method *alore_method_find(const alore_ctx *ctx, const char
 }
 
 ALORE_API alore_status alore_register(alore_ctx *ctx, const alore_method *method) {
-    int most = (int)(sizeof ctx->methods / sizeof *ctx->methods);
+    const int most = (int)(sizeof ctx->methods / sizeof *ctx->methods);
     if (!method || !method->name || !method->emit || !method->hosts || !method->place)
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "a method needs name, hosts, place and emit");
     if (alore_method_find(ctx, method->name))
@@ -4342,7 +4241,6 @@ ALORE_API alore_status alore_register(alore_ctx *ctx, const alore_method *method
 
 /* ============================================================================
  * >> 14 rules
- *
  *     rules := rule (';' rule)*
  *     rule  := method [':' key '=' value (',' key '=' value)*] '@' item ('|' item)*
  *     item  := a site kind or a glob, optionally '#' index or '#' first '-' last
@@ -4404,10 +4302,12 @@ static char *alo_cut(char *text, char separator) {
 
 /* Copy without the blanks around separators and at the ends; between words one stays. */
 static void alo_squeeze(char *out, const char *text) {
-    const char *separators = ";:=,@|#-", *blanks = " \t\n\r";
+    const char *separators = ";:=,@|#-";
     size_t n = 0;
-    for (size_t skip; *(text += skip = strspn(text, blanks)); ++text) {
-        if (skip && n && !strchr(separators, *text) && !strchr(separators, out[n - 1])) out[n++] = ' ';
+    for (bool gap = false, blank; *text; gap = blank, ++text) {
+        blank = strchr(" \t\n\r", *text) != NULL;
+        if (blank) continue;
+        if (gap && n && !strchr(separators, *text) && !strchr(separators, out[n - 1])) out[n++] = ' ';
         out[n++] = *text;
     }
     out[n] = 0;
@@ -4463,12 +4363,12 @@ static bool alo_parse_keys(alore_model *m, alo_rule *rule, char *key) {
         const char *value = alo_cut(key, '=');
         const int i = alo_key_index(row, key);
         const unsigned bit = 1u << (i < 0 ? (int)ALORE_MAX_KEYS : i);
-        for (int k = 0; k < count && i < 0; ++k) alo_print(&t, "%s, ", row->keys[k].name);
-        if (i < 0 && strcmp(key, "place"))
+        if (i < 0 && strcmp(key, "place")) {
+            for (int k = 0; k < count; ++k) alo_print(&t, "%s, ", row->keys[k].name);
             return alo_wrong(m, ALORE_ERR_RULE, "%s has no key %s; it has %splace", row->name, key, text);
+        }
         if (given & bit) return alo_wrong(m, ALORE_ERR_RULE, "%s: %s is given twice", row->name, key);
         given |= bit;
-        t.used = 0;
         if (!alo_set_value(rule, i < 0 ? NULL : &row->keys[i], value, &t))
             return alo_wrong(m, ALORE_ERR_RULE, "%s: %s=%s; it is %s", row->name, key, value, text);
     }
@@ -4487,10 +4387,10 @@ static bool alo_parse_keys(alore_model *m, alo_rule *rule, char *key) {
 /* One target: "qkv#0-3". */
 static bool alo_parse_item(alore_model *m, alo_rule *rule, char *text) {
     char *blocks = alo_cut(text, '#');
-    alo_item item = {ALORE_KIND_NONE, 0, 0, -1, 0};
+    alo_item item = {ALORE_KIND_NONE, alo_intern(m, text), 0, -1, 0};
     if (blocks) {
         const size_t first = strcspn(blocks, "-");
-        const char *last = blocks[first] ? blocks + first + 1 : blocks;
+        const char *last = blocks + (blocks[first] ? first + 1 : 0);
         if (!alo_index(blocks, first, &item.first) || !alo_index(last, strlen(last), &item.last) ||
             item.last < item.first)
             return alo_wrong(m, ALORE_ERR_RULE, "%s#%s: blocks are an index or first-last", text, blocks);
@@ -4498,15 +4398,14 @@ static bool alo_parse_item(alore_model *m, alo_rule *rule, char *text) {
     if (!*text) return alo_wrong(m, ALORE_ERR_RULE, "an empty target in %s", alo_name(m, rule->text));
     for (int k = 1; k <= ALORE_KIND_BLOCK; ++k)
         if (!strcmp(alo_kind_names[k], text)) item.kind = (alore_kind)k;
-    item.text = alo_intern(m, text);
     ++rule->count;
     return ALO_ADD(m, item, item);
 }
 
 /* One rule, cut in place. */
 static bool alo_parse_rule(alore_model *m, char *text) {
-    alo_rule rule = ALORE_ZERO;
     const char *at = strchr(text, '@');
+    alo_rule rule = ALORE_ZERO;
     rule.text = alo_intern(m, text);
     rule.first = m->item_count;
     if (!at || at == text || !at[1])
@@ -4515,8 +4414,8 @@ static bool alo_parse_rule(alore_model *m, char *text) {
     if (strcmp(text, "unfreeze")) {
         char known[160] = "";
         alo_text t = {known, sizeof known, 0};
-        const alore_method *row;
-        for (int i = 0; (row = alore_method_at(alo_ctx(m), i)) != NULL; ++i) alo_print(&t, "%s, ", row->name);
+        for (int i = 0; alore_method_at(alo_ctx(m), i); ++i)
+            alo_print(&t, "%s, ", alore_method_at(alo_ctx(m), i)->name);
         rule.method = alore_method_find(alo_ctx(m), text);
         if (!rule.method)
             return alo_wrong(m, ALORE_ERR_RULE, "there is no method %s; there are %sunfreeze", text, known);
@@ -4583,7 +4482,6 @@ ALORE_API size_t alore_site_rules(const alore_model *m, int index, char *out, si
 
 /* ============================================================================
  * >> 15 backbones
- *
  * Functions of the words above, in the order of the paper's figure; no adapter, gradient or storage type. */
 
 ALORE_API alore_vit_config alore_vit_defaults(const alore_vit_config *config) {
@@ -4675,25 +4573,24 @@ static alore_id alo_vit_block(alore_model *m, int i, alore_id x, const alore_vit
 ALORE_API alore_id alore_vit(alore_model *m, alore_id image, const alore_vit_config *config) {
     const alore_vit_config c = alore_vit_defaults(config);
     const alore_linear_opts head = {ALORE_KIND_HEAD, 0, false, NULL};
-    const int p = c.patch, prefix = 1 + c.registers, rows = alore_rows(m, image), cols = alore_cols(m, image);
-    const int32_t first = 0, most = 1 << 12;
+    const int p = c.patch, h = c.height, w = c.width, prefix = 1 + c.registers, most = 1 << 12;
+    const int rows = alore_rows(m, image), cols = alore_cols(m, image);
+    const int32_t first = 0;
     char text[256];
     if (alo_poisoned(m, image, image)) return 0;
-    if (p < 1 || c.height < p || c.width < p || c.height % p || c.width % p || c.height > most ||
-        c.width > most)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "an image of %d x %d in patches of %d", c.height, c.width, p);
+    if (p < 1 || h < p || w < p || h % p || w % p || h > most || w > most)
+        return alo_wrong(m, ALORE_ERR_SHAPE, "an image of %d x %d in patches of %d", h, w, p);
     if (c.depth < 1 || c.dim < 1 || c.heads < 1 || c.hidden < 1 || c.registers < 0 || c.dim > 1 << 20 ||
         c.hidden > 1 << 22 || c.depth > most || c.registers > most)
         return alo_wrong(m, ALORE_ERR_SHAPE, "depth %d, width %d, %d heads, hidden %d", c.depth, c.dim,
                          c.heads, c.hidden);
-    if (rows != c.height * c.width || cols != 3)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "image is %d x %d, the network's %d x 3", rows, cols,
-                         c.height * c.width);
+    if (rows != h * w || cols != 3)
+        return alo_wrong(m, ALORE_ERR_SHAPE, "image is %d x %d, the network's %d x 3", rows, cols, h * w);
     (void)alore_vit_text(&c, text, sizeof text);
     m->backbone = alo_intern(m, text);
 
     alore_blocks(m, c.depth);
-    alore_grid(m, prefix, c.height / p, c.width / p);
+    alore_grid(m, prefix, h / p, w / p);
     alore_id x = alo_vit_tokens(m, image, &c);
     if (c.pre_norm) x = alore_norm(m, "norm_pre", ALORE_KIND_NONE, x, c.eps);
     for (int i = 0; i < c.depth; ++i) x = alo_vit_block(m, i, x, &c);
@@ -4710,7 +4607,6 @@ ALORE_API alore_id alore_vit(alore_model *m, alore_id image, const alore_vit_con
 }
 
 /* ---- Configurations as text ---- */
-
 /* clang-format off */
 static const char *const alo_vit_names[][2] = { /* the name, and what it stands for  */
     {"vit_tiny_patch16_224",          "vit:dim=192,depth=12"},
@@ -4787,7 +4683,6 @@ ALORE_API alore_status alore_vit_parse(alore_ctx *ctx, const char *text, alore_v
     const char *name, *known = NULL;
     alore_vit_config c = ALORE_ZERO;
     unsigned given = 0;
-    bool classes = false;
     if (classes_given) *classes_given = false;
     for (int i = 0; (name = alore_vit_name(i)) != NULL; ++i)
         if (strlen(name) == strcspn(text, ".") && !memcmp(name, text, strlen(name)))
@@ -4811,7 +4706,6 @@ ALORE_API alore_status alore_vit_parse(alore_ctx *ctx, const char *text, alore_v
         given |= 1u << k;
         if (!alo_vit_set(&c, &alo_vit_keys[k], value))
             return alo_fail(ctx, wrong, NULL, "vit: %s=%s is out of range", key, value);
-        if (!strcmp(key, "classes")) classes = true;
         text += end;
         if (*text == ',' && !*++text) return alo_fail(ctx, wrong, NULL, "vit: a comma at the end");
     }
@@ -4819,6 +4713,7 @@ ALORE_API alore_status alore_vit_parse(alore_ctx *ctx, const char *text, alore_v
         return alo_fail(ctx, wrong, NULL, "vit: %s must be given", c.dim ? "depth" : "dim");
     if (!c.heads && c.dim % 64)
         return alo_fail(ctx, wrong, NULL, "vit: heads must be given, since 64 does not divide dim=%d", c.dim);
+    const bool classes = given >> 6 & 1; /* the seventh key */
     c.no_head = classes && !c.classes;
     c = alore_vit_defaults(&c);
     if (classes_given) *classes_given = classes;
@@ -4848,9 +4743,7 @@ ALORE_API size_t alore_vit_text(const alore_vit_config *config, char *out, size_
     return t.used;
 }
 
-/* ---- Configurations from a checkpoint ---- */
-
-/* 0 where there is no such tensor or axis. */
+/* An extent of a checkpoint's tensor; 0 where there is no such tensor or axis. */
 static int alo_extent(const alore_weights *w, const char *name, int axis) {
     const alore_tensor *t = alore_weights_find(w, name);
     return t && axis < t->rank && t->dims[axis] <= 1 << 24 ? (int)t->dims[axis] : 0;
@@ -4897,7 +4790,6 @@ ALORE_API alore_status alore_vit_detect(alore_ctx *ctx, const alore_weights *w, 
 
 /* ============================================================================
  * >> 16 planner
- *
  * From a model to records in execution order with addresses, by small passes, each a loop over records.
  * Records fall into four phases: those that depend on no sample run once, then the sample's forward and
  * backward, then the once records' backward, when the slots of gradients are summed. */
@@ -4975,7 +4867,7 @@ static int32_t alo_plan_tensor(alo_planner *s, alo_tensor like) {
 /* A whole tensor of rows x cols: a lane's, for each sample, or (ONCE) one for all. */
 static int32_t alo_plan_whole(alo_planner *s, int segment, int rows, int cols) {
     const int flags = segment == ALO_ARENA ? ALO_PER_SAMPLE : 0;
-    const alo_tensor t = {(uint8_t)segment, 0, (uint16_t)flags, rows, cols, cols, 0, 0, 0, -1, 0};
+    const alo_tensor t = {(uint8_t)segment, 0, (uint16_t)flags, rows, cols, cols, 0, 0, 0, 0};
     return alo_plan_tensor(s, t);
 }
 
@@ -5596,7 +5488,6 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
 
 /* ============================================================================
  * >> 17 executor
- *
  * Resolve segment and offset to pointers, call the kernel, next record. A lane runs a group of samples there
  * and back in its own arena. Group i's gradients go to slot i modulo the slots, and a slot's groups run in
  * order on one lane: sums have one order whatever the number of lanes and threads. */
@@ -5908,7 +5799,6 @@ ALORE_API alore_status alore_run_reset(alore_run *run, uint64_t seed) {
 
 /* ============================================================================
  * >> 18 training
- *
  * Schedules are functions of the step. A step sums the slots, runs what depends on no sample backwards, looks
  * at the norm, and only then writes. What learns is one flat array, its gradients another, so its moments. */
 
@@ -6022,7 +5912,6 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
 
 /* ============================================================================
  * >> 19 adapters and checkpoints
- *
  * An adapter is a set of weights: parameters by name, the rules in the metadata. A checkpoint is all state of
  * a run: seed, step, parameters and moments, little-endian, with a tag of the caller's and a checksum. Both
  * are checked whole before anything is taken over. */
@@ -6198,7 +6087,6 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
 
 /* ============================================================================
  * >> 20 merge
- *
  * A site with all that is attached to it is a function of rows. Merging evaluates it, in double: the records
  * on the identity, without the terms that do not depend on the input, are the merged matrix; the records on
  * zero are the merged bias. Then both forms run on random rows. So no method has a merge formula, none can
@@ -6459,7 +6347,6 @@ ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *ba
 }
 
 /* ---- Plain LoRA ---- */
-
 /* The numbers of the parameters that a rule made at the site: the shared ones, then its own, in order. */
 static alore_status alo_lora_params(const alo_merging *g, const char *method, const float *values[8]) {
     const alore_model *m = g->m;
@@ -6552,7 +6439,6 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
 
 /* ============================================================================
  * >> 21 selftest
- *
  * What every result rests on, asked of machine and compiler: the vectors published with Random123, exact bits
  * of the mathematics, the half types there and back, and products that are not fused with sums. */
 

@@ -39,12 +39,13 @@ static void product(int rows, int in, int out)
     float *x = (float *)calloc((size_t)(rows * in), sizeof *x), *w = (float *)calloc((size_t)(in * out), sizeof *w);
     float *y = (float *)calloc((size_t)(rows * out), sizeof *y);
     void *scratch = malloc((size_t)in * 64 + 4096);
+    const alo_mat a = {x, 0, in, 1, rows, in}, b = {w, 0, 1, in, in, out}, c = {y, 0, out, 1, rows, out};
     double rates[ROUNDS], flops = 2.0 * rows * in * out;
     int repeat = (int)(2e8 / flops) + 1;
     char name[64];
     for (int r = 0; r < ROUNDS && x && w && y && scratch; ++r) {
         double start = now();
-        for (int i = 0; i < repeat; ++i) alo_product_f32(rows, out, in, x, in, 1, w, 1, in, y, out, false, scratch);
+        for (int i = 0; i < repeat; ++i) alo_product_f32(c, a, b, false, scratch);
         rates[r] = flops * repeat / (now() - start) * 1e-9;
     }
     snprintf(name, sizeof name, "gemm f32 %dx%dx%d", rows, in, out);
