@@ -13,8 +13,8 @@ WARN     = -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion \
            -Wstrict-prototypes -Wvla -Wundef -Werror
 CFLAGS  ?= $(OPT) $(WARN)
 LDLIBS   = -lm -lpthread
-ZLIB    := $(shell printf '\#include <zlib.h>\nint main(void){return !zlibVersion();}' | \
-             $(CC) -x c - -lz -o /dev/null 2>/dev/null && echo yes)
+ZLIB    := $(shell echo 'int main(void) { return !zlibVersion(); }' | \
+             $(CC) -include zlib.h -x c - -o /dev/null -lz 2>/dev/null && echo yes)
 ifeq ($(ZLIB),yes)
 TOOLFLAGS = -DALORE_ZLIB
 TOOLLIBS  = -lz

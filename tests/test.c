@@ -5615,6 +5615,16 @@ static void t_cli_data(void)
     for (size_t i = 0; i < 4; ++i)
         ok_cli(!t_shell("./alore predict --weights base.safetensors --data %s --transform mean=0.5,std=0.5 -q "
                     "--out f%zu.st && cmp f%zu.st f0.st", forms[i], i, i), "%s: %s", forms[i], t_wrote("err"));
+    ok_cli(!t_shell("{ printf '\\000\\000\\010\\003\\000\\000\\000\\002\\000\\000\\000\\040\\000\\000\\000\\040'; "
+                    "head -c 2048 io.safetensors; } >im && printf '\\000\\000\\010\\001\\000\\000\\000\\002\\001\\002' >lb && "
+                    "gzip -k im lb && ./alore predict --weights base.safetensors --data idx:im,lb -q --out i.st"),
+           "idx");
+    if (!t_shell("./alore --version | grep 'gzip yes'"))
+        ok_cli(!t_shell("./alore predict --weights base.safetensors --data idx:im.gz,lb.gz -q --out g.st && "
+                        "cmp i.st g.st"), "idx by gzip");
+    else
+        ok_cli(t_shell("./alore predict --weights base.safetensors --data idx:im.gz,lb.gz -q --out g.st") == 1 &&
+                   strstr(t_wrote("err"), "zlib"), "gzip without zlib is refused");
     ok_cli(t_shell("./alore predict --weights base.safetensors --data empty -q --out z.st") == 1, "empty folder");
     ok_cli(!t_shell("printf '\\377\\330\\377\\340' >d/a/3.jpg") &&
            t_shell("./alore predict --weights base.safetensors --data d --transform mean=0.5,std=0.5 -q "
