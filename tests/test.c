@@ -5180,7 +5180,7 @@ static void t_pixels_transform(void)
                                       "crop=1,crop=1,crop=1",
                                       "Resize=3x3",
                                       " crop=3"};
-    img_transform t;
+    img_transform t = {0};
     char why[IMG_WHY];
     for (size_t i = 0; i < sizeof good / sizeof *good; ++i)
         ok(img_parse(good[i], &t, why), "'%s': %s", good[i], why);
