@@ -72,7 +72,7 @@ bench: build/bench
 	build/bench
 
 format:
-	clang-format -i alore.h tools/*.c tools/*.h examples/*.c tests/*.c bench/*.c
+	clang-format -i tools/*.c tools/*.h examples/*.c tests/*.c bench/*.c
 
 install: build/alore
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
