@@ -5611,8 +5611,7 @@ ALORE_API alore_status alore_begin(alore_run *run, int phases, int samples) {
     }
     run->phases = phases | ALORE_FORWARD;
     run->pending = samples;
-    run->cursor_group = 0;
-    run->cursor_record = 0;
+    run->cursor_group = run->cursor_record = 0;
     return ALORE_OK;
 }
 
@@ -5953,7 +5952,7 @@ static alore_status alo_load_params(alore_run *run, const alore_weights *adapter
             alore_status s = alo_take(run, t, pass ? alo_resolve(run, q->tensor, 0, 0, 0) : NULL);
             if (s != ALORE_OK) return s;
         }
-        for (int i = 0; all && i < alore_weights_count(adapter); ++i) {
+        for (int i = 0; all && !pass && i < alore_weights_count(adapter); ++i) {
             const char *name = alore_weights_at(adapter, i)->name;
             bool made = false;
             for (const alo_param *q = p->params; !made && q < p->params + p->param_count; ++q)
@@ -6239,6 +6238,7 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
     alore_dtype dtype = old && old->dtype <= ALORE_F64 ? old->dtype : ALORE_F32;
     if (g->opts.convert) dtype = g->opts.dtype;
     size_t count = alo_count(shape), rows = alo_zu(shape.dims[0]), cols = count / rows;
+    size_t each = alore_dtype_bytes(dtype);
     double delta = 0, lost = 0, most = (double)g->report.worst_lost;
     bool changed = old && old->dtype != dtype, zero = !old;
     alore_status s = ALORE_OK;
@@ -6253,6 +6253,8 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
         double before = (double)was;
         double after = old && value[at] == before ? before : value[at]; /* keeps the sign of a zero */
         alo_store(data, dtype, i, after);
+        if (old && dtype == old->dtype && after == before) /* F64 may hold more than was read */
+            memcpy(data + i * each, (const unsigned char *)old->data + i * each, each);
         (void)alore_tensor_read(now, i, 1, &is);
         kept[at] = (double)is;
         changed = changed || after != before;
@@ -6332,8 +6334,7 @@ ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *ba
     if (g.opts.convert && g.opts.dtype > ALORE_F64)
         return alo_fail(alo_ctx(m), ALORE_ERR_DTYPE, NULL, "merged tensors cannot be %s",
                         alore_dtype_name(g.opts.dtype));
-    alore_status s =
-        alo_merge_open(&g, m, NULL, true); /* first both files are held against the whole model */
+    alore_status s = alo_merge_open(&g, m, NULL, true); /* both files are held against the whole model */
     if (s == ALORE_OK) s = alore_weights_create(alo_ctx(m), &g.out);
     for (int i = 0; i < m->site_count && s == ALORE_OK; ++i)
         if (m->sites[i].rules) s = alo_merge_site(&g, &m->sites[i]);
@@ -6415,7 +6416,6 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
                                          const alore_weights *adapter, alore_weights **lora) {
     size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 300), alo_zu(m->name_bytes) + 1);
     alo_text rules = {NULL, room, 0};
-    alore_model *counting = (alore_model *)(uintptr_t)m; /* alo_takes counts hits */
     alo_merging g = ALORE_ZERO;
     g.m = m;
     g.base = base;
@@ -6425,7 +6425,7 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
     if (s == ALORE_OK && !(rules.data = (char *)alo_new(alo_ctx(m), room))) s = ALORE_ERR_MEMORY;
     for (int i = 0; i < m->site_count; ++i)
         for (int r = 0; r < m->rule_count && s == ALORE_OK; ++r)
-            if (m->rules[r].method && m->sites[i].rules && alo_takes(counting, &m->rules[r], &m->sites[i]))
+            if (m->rules[r].method && m->sites[i].rules && alo_takes(m, &m->rules[r], &m->sites[i]))
                 s = alo_lora_site(&g, &m->sites[i], &m->rules[r], &rules);
     for (int r = 0; r < m->rule_count && s == ALORE_OK; ++r)
         if (!m->rules[r].method) alo_print(&rules, rules.used ? ";%s" : "%s", alo_name(m, m->rules[r].text));

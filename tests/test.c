@@ -4379,6 +4379,24 @@ static void t_merge_identity(void)
                a->name);
         }
         ok(merged && alore_weights_count(merged) == alore_weights_count(n.base), "count");
+        /* a wide checkpoint holds more than f32 reads: what did not change keeps its bits, too */
+        static const char *const wide = "blocks.0.attn.qkv.weight";
+        alore_weights *base = NULL;
+        alore_tensor big = *alore_weights_find(n.base, wide);
+        const float *from = (const float *)big.data;
+        ok(alore_weights_create(&n.ctx, &base) == ALORE_OK, "%s", n.ctx.error.text);
+        big.dtype = ALORE_F64;
+        big.bytes *= 2;
+        big.data = NULL;
+        ok(alore_weights_add(base, &big) == ALORE_OK, "%s", n.ctx.error.text);
+        double *to = (double *)alore_weights_data(base, wide);
+        for (size_t i = 0; i < big.bytes / 8; ++i) to[i] = (double)from[i] * (1 + 1e-12);
+        for (int i = 0; i < alore_weights_count(n.base); ++i)
+            if (strcmp(alore_weights_at(n.base, i)->name, wide))
+                alore_weights_add(base, alore_weights_at(n.base, i));
+        ok(alore_merge(n.model, base, adapter, NULL, &merged, &report) == ALORE_OK, "%s", n.ctx.error.text);
+        const alore_tensor *kept = merged ? alore_weights_find(merged, wide) : NULL;
+        ok(kept && kept->bytes == big.bytes && !memcmp(kept->data, to, big.bytes), "%s changed", wide);
     }
     t_net_close(&n);
 }
