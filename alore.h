@@ -127,8 +127,13 @@ typedef struct alore_parallel {              /* run NULL: the built-in pool     
     void *user;
 } alore_parallel;
 
+typedef enum alore_isa {                     /* levels of the CPU's kernels      */
+    ALORE_ISA_AUTO = 0, ALORE_ISA_SCALAR, ALORE_ISA_AVX2, ALORE_ISA_AVX512, ALORE_ISA_NEON
+} alore_isa;
+
 typedef struct alore_config {
     int             threads;                 /* 0: the calling thread only       */
+    alore_isa       isa;                     /* AUTO: the best that the CPU has  */
     alore_allocator allocator;
     alore_parallel  parallel;
     void (*log)(void *user, int level, const char *text); /* 0 remark, 1 warning */
@@ -150,6 +155,9 @@ typedef struct alore_ctx {                   /* visible so that it can be       
 
 /* Version as 0xMMmmpp. Threads: any. */
 ALORE_API uint32_t     alore_version(void);
+/* "scalar", "avx2", "avx512" or "neon"; the best level of this CPU for AUTO; NULL: this CPU, or this build,
+ * has not got it. Bits are equal within one level. Threads: any. */
+ALORE_API const char  *alore_isa_name(alore_isa isa);
 /* A word or two for a status, never NULL. Threads: any. */
 ALORE_API const char  *alore_status_text(alore_status status);
 /* Make a context in the caller's memory. `config` NULL: malloc, one thread, no log, no clock. ARGUMENT: a
@@ -654,6 +662,37 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 /* Without fused products every machine computes the same bits: gcc needs -std=c99, clang has the pragma. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#endif
+
+/* What compilers call things. */
+#if defined(__GNUC__)
+#    define ALO_APART __attribute__((noinline))
+#    define ALO_INLINE inline __attribute__((always_inline))
+#    define ALO_HOLD(where, x) __asm__("" : where(x))
+#else
+#    define ALO_APART
+#    define ALO_INLINE inline
+#    define ALO_HOLD(where, x) (void)0
+#endif
+#if !defined(ALORE_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
+#    define ALO_X86
+#    include <immintrin.h>
+#elif !defined(ALORE_NO_SIMD) && defined(__GNUC__) && defined(__aarch64__)
+#    define ALO_ARM
+#    include <arm_neon.h>
+#endif
+#define ALO_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#    define ALO_UNROLL ALO_PRAGMA(unroll)
+#    define ALO_TARGET_BEGIN(isa) \
+        ALO_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#    define ALO_TARGET_END ALO_PRAGMA(clang attribute pop)
+#elif defined(__GNUC__)
+#    define ALO_UNROLL ALO_PRAGMA(GCC unroll 16)
+#    define ALO_TARGET_BEGIN(isa) ALO_PRAGMA(GCC push_options) ALO_PRAGMA(GCC target(isa))
+#    define ALO_TARGET_END ALO_PRAGMA(GCC pop_options)
+#else
+#    define ALO_UNROLL
 #endif
 
 /* ============================================================================
@@ -1208,6 +1247,47 @@ static void alo_parallel(alore_ctx *ctx, alore_task task, void *arg, int tasks) 
     hook->run(hook->user, task, arg, tasks);
 }
 
+/* ---- What the CPU has, by its own words: a compiler's builtin would ask for a library ---- */
+#ifdef ALO_X86
+static void alo_cpuid(uint32_t leaf, uint32_t *r) {
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
+}
+#endif
+
+/* The levels of this CPU that are built in, as bits 1 << isa. */
+static unsigned alo_cpu(void) {
+    unsigned has = 1u << ALORE_ISA_SCALAR;
+#ifdef ALO_X86
+    uint32_t r[4], low, high, most;
+    alo_cpuid(0, r);
+    most = r[0];
+    alo_cpuid(1, r);
+    if (most < 7 || !(r[2] >> 27 & 1)) return has; /* no xgetbv */
+    const bool fma = r[2] >> 12 & 1;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    alo_cpuid(7, r);
+    if (fma && (low & 6) == 6 && r[1] >> 5 & 1) has |= 1u << ALORE_ISA_AVX2;
+    if (has & 1u << ALORE_ISA_AVX2 && (low & 0xe6) == 0xe6 && (r[1] & 0xc0030000u) == 0xc0030000u)
+        has |= 1u << ALORE_ISA_AVX512;
+#elif defined(ALO_ARM)
+    has |= 1u << ALORE_ISA_NEON;
+#endif
+    return has;
+}
+
+static alore_isa alo_best_isa(void) {
+    const unsigned has = alo_cpu();
+    int best = ALORE_ISA_NEON;
+    while (!(has >> best & 1)) --best;
+    return (alore_isa)best;
+}
+
+ALORE_API const char *alore_isa_name(alore_isa isa) {
+    static const char *const names[] = {"", "scalar", "avx2", "avx512", "neon"};
+    if (isa == ALORE_ISA_AUTO) isa = alo_best_isa();
+    return isa > ALORE_ISA_AUTO && isa <= ALORE_ISA_NEON && alo_cpu() >> isa & 1 ? names[isa] : NULL;
+}
+
 #ifndef ALORE_NO_MALLOC
 /* The byte before the block tells how far it lies behind malloc's: 1 to `align`, which is at most 128. */
 static void *alo_malloc(void *user, size_t bytes, size_t align) {
@@ -1238,6 +1318,10 @@ ALORE_API alore_status alore_init(alore_ctx *ctx, const alore_config *config) {
 #endif
     if (!a->alloc || !a->release)
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "an allocator needs both hooks, alloc and release");
+    if (!alore_isa_name(ctx->config.isa))
+        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "isa %d: this CPU, or this build, has not got it",
+                        (int)ctx->config.isa);
+    if (!ctx->config.isa) ctx->config.isa = alo_best_isa();
     int threads = ctx->config.threads, poolless = ctx->config.parallel.run ? 1024 : 1;
     if (threads >= 0 && threads <= poolless) return ALORE_OK;
     return alore_pool_create(ctx, threads, &ctx->pool);
@@ -1316,7 +1400,7 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     const void       *extra;   /* optimisers: their settings                        */
     uint64_t          seed, step, sample; /* of the first here, since the last step */
     int               samples; /* per-sample operands have samples * rows rows      */
-    uint16_t          flags;
+    uint16_t          flags, packed; /* << k: operand k is packed (see product)     */
 };
 
 /* A forward kernel, then its pieces: name, reads, writes, what output 0 may overwrite, how, by what. */
@@ -1397,7 +1481,8 @@ static const alo_kernel_row alo_kernel_rows[ALO_K_COUNT] = {ALO_KERNELS(ALO_KERN
 typedef double alo_sum_t;               /* in which sums are made                                    */
 enum { ALO_Y = ALO_IN, ALO_Z, ALO_X };  /* a call's outputs 0..2 as operands                         */
 enum { ALO_ALL = -1 };                  /* as a sample: the rows of all samples, as one matrix       */
-enum { ALO_PANEL = 16 };                /* columns of a packed panel (see product)                   */
+enum { ALO_PANEL = 32 };                /* most columns of a packed panel (see product)              */
+enum { ALO_DEEP = 384, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
 enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
 
 typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd                           */
@@ -1423,9 +1508,26 @@ typedef struct alo_mat {                /* a matrix by its strides: to transpose
     int       rows, cols;
 } alo_mat;
 
-typedef struct alo_row_kernels {        /* what a level of the CPU does better                       */
+typedef struct alo_job {                /* y = f(start + a b + bias) times: a product, what follows  */
+    alo_mat      y, a, b, start, slope, times; /* slope: f' of it. Absent: 0, none, 1                */
+    const float *bias;                  /* a row, or NULL                                            */
+    int          act, packed;           /* 0 or 1 + kind; b is 1 packed, 2 the transpose of it       */
+    bool         follows;               /* there is more than start + a b                            */
+} alo_job;
+
+typedef struct alo_row_kernels {        /* what kernels ask of a level of the CPU                    */
     void (*product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch);
 } alo_row_kernels;
+
+typedef struct alo_fast { int code; alore_kernel kernel; } alo_fast;
+
+typedef struct alo_level {              /* a level of the CPU                                        */
+    alo_row_kernels rows;
+    const alo_fast *fast;               /* what it has for the reference's                           */
+    size_t          fast_count;
+    int             panel;              /* columns of a packed panel                                 */
+    void (*pack)(float *to, int room, const float *from, ptrdiff_t row, ptrdiff_t col, int n, int k);
+} alo_level;
 /* clang-format on */
 
 /* How often operand `i` is there: once for each sample, or once. */
@@ -1521,6 +1623,7 @@ static alo_sum_t alo_mask(const alore_call *c, uint64_t index) {
 #endif /* ALO_STAMP */
 
 #ifdef ALO_IMPLEMENTING
+#if !defined(ALO_STAMP) || ALO_STAMP == 1
 #ifdef ALO_STAMP /* the header includes itself, from below, for this */
 #define real           double
 #define ALO_F(name)    alo_##name##_f64
@@ -2227,8 +2330,630 @@ static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW
 #undef ALO_MATH
 #endif
 
+#if !defined(ALO_STAMP) || ALO_STAMP > 1
+/* ============================================================================
+ * >> 08 vocabulary
+ * The kernels that follow are one text, compiled once for each level of the CPU: the header includes itself,
+ * each time with other meanings for a few words. `vec` is LANES floats, V(word) a word on them, ALO_L(name)
+ * the level's function of that name; ALO_MR rows by ALO_NV vectors of sums fill its registers. The scalar
+ * level, the target's baseline without fused products, is compiled in the header's first pass.
+ *
+ *   load store load_some store_some   unaligned; `some`: the first n lanes, and zeros beside them
+ *   set add sub mul div max min sqrt  lane by lane; max and min give b where one is NaN
+ *   fma  a b + c     nfma  c - a b    less  a < b ? x : y
+ *   round  to even, |a| < 2^22        pow2  2^a for whole a in -126..127
+ *   sum most  of the lanes            turn  transposes LANES vectors
+ *   hold  keeps a in a register: else gcc reads it from memory at each use */
+
+/* clang-format off */
+#define ALO_PASTE(a, b) a##b
+#define ALO_NAME(a, b)  ALO_PASTE(a, b)
+#define ALO_L(name)     ALO_NAME(alo_##name, ALO_LEVEL)
+#define V(name)         ALO_NAME(alo_v_##name, ALO_LEVEL)
+#define vec             ALO_NAME(alo_vec, ALO_LEVEL)
+#define ivec            ALO_NAME(alo_ivec, ALO_LEVEL)
+#define WORD1(name, e)  static ALO_INLINE vec V(name)(vec a) { return e; }
+#define WORD2(name, e)  static ALO_INLINE vec V(name)(vec a, vec b) { return e; }
+#define WORD3(name, e)  static ALO_INLINE vec V(name)(vec a, vec b, vec c) { return e; }
+
+#ifndef ALO_STAMP /* ---- scalar: vectors of four, as the compiler lowers them, or single numbers ---- */
+#define ALO_LEVEL _scalar
+enum { ALO_L(mr) = 4, ALO_L(nv) = 2 };
+#ifdef __GNUC__
+enum { ALO_L(lanes) = 4 };
+typedef float vec __attribute__((vector_size(16)));
+typedef uint32_t ivec __attribute__((vector_size(16)));
+#define ALO_INTS(v) ((ivec)(v))
+#define ALO_REAL(i) ((vec)(i))
+#define ALO_LANE(v, i) (v)[i]
+static ALO_INLINE vec V(set)(float x) { const vec v = {x, x, x, x}; return v; }
+static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) {
+    const ivec m = (ivec)(a < b);
+    return (vec)((m & (ivec)x) | (~m & (ivec)y));
+}
+#else
+enum { ALO_L(lanes) = 1 };
+typedef float vec;
+typedef uint32_t ivec;
+#define ALO_INTS(v) alo_bits(v)
+#define ALO_REAL(i) alo_float(i)
+#define ALO_LANE(v, i) (v)
+static ALO_INLINE vec V(set)(float x) { return x; }
+static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) { return a < b ? x : y; }
+#endif
+static ALO_INLINE vec  V(load)(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+static ALO_INLINE void V(store)(float *p, vec v) { memcpy(p, &v, sizeof v); }
+static ALO_INLINE vec  V(load_some)(const float *p, int n) {
+    float part[ALO_L(lanes)] = {0};
+    for (int i = 0; i < n; ++i) part[i] = p[i];
+    return V(load)(part);
+}
+static ALO_INLINE void V(store_some)(float *p, vec v, int n) {
+    float part[ALO_L(lanes)];
+    V(store)(part, v);
+    for (int i = 0; i < n; ++i) p[i] = part[i];
+}
+WORD2(add, a + b)
+WORD2(sub, a - b)
+WORD2(mul, a * b)
+WORD2(div, a / b)
+WORD2(max, V(less)(b, a, a, b))
+WORD2(min, V(less)(a, b, a, b))
+WORD3(fma, a * b + c)
+WORD3(nfma, c - a * b)
+WORD1(round, (a + V(set)(12582912.0f)) - V(set)(12582912.0f))
+WORD1(pow2, ALO_REAL((ALO_INTS(a + V(set)(12582912.0f)) + 127u) << 23))
+static ALO_INLINE vec V(sqrt)(vec a) {
+    float part[ALO_L(lanes)];
+    V(store)(part, a);
+    for (int i = 0; i < ALO_L(lanes); ++i) part[i] = alo_sqrt(part[i]);
+    return V(load)(part);
+}
+static ALO_INLINE float V(sum)(vec a) {
+    float sum = ALO_LANE(a, 0);
+    for (int i = 1; i < ALO_L(lanes); ++i) sum += ALO_LANE(a, i);
+    return sum;
+}
+static ALO_INLINE float V(most)(vec a) {
+    float most = ALO_LANE(a, 0);
+    for (int i = 1; i < ALO_L(lanes); ++i) most = ALO_LANE(a, i) > most ? ALO_LANE(a, i) : most;
+    return most;
+}
+static ALO_INLINE void V(turn)(vec *r) {
+    float part[ALO_L(lanes)][ALO_L(lanes)];
+    memcpy(part, r, sizeof part);
+    for (int i = 0; i < ALO_L(lanes); ++i)
+        for (int j = 0; j < ALO_L(lanes); ++j) ((float *)r)[i * ALO_L(lanes) + j] = part[j][i];
+}
+#define V_HOLD(x) (void)0
+#undef ALO_INTS
+#undef ALO_REAL
+#undef ALO_LANE
+
+#elif ALO_STAMP == 2 /* ---- AVX2 and FMA ---- */
+#define ALO_LEVEL _avx2
+typedef __m256 vec;
+enum { ALO_L(mr) = 6, ALO_L(nv) = 2, ALO_L(lanes) = 8 };
+static ALO_INLINE __m256i alo_first_avx2(int n) { /* mask of the first n lanes */
+    static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    return _mm256_loadu_si256((const __m256i *)(const void *)(mask + 8 - n));
+}
+static ALO_INLINE vec  V(load)(const float *p) { return _mm256_loadu_ps(p); }
+static ALO_INLINE void V(store)(float *p, vec v) { _mm256_storeu_ps(p, v); }
+static ALO_INLINE vec  V(load_some)(const float *p, int n) { return _mm256_maskload_ps(p, alo_first_avx2(n)); }
+static ALO_INLINE void V(store_some)(float *p, vec v, int n) { _mm256_maskstore_ps(p, alo_first_avx2(n), v); }
+static ALO_INLINE vec  V(set)(float x) { return _mm256_set1_ps(x); }
+WORD2(add, _mm256_add_ps(a, b))
+WORD2(sub, _mm256_sub_ps(a, b))
+WORD2(mul, _mm256_mul_ps(a, b))
+WORD2(div, _mm256_div_ps(a, b))
+WORD2(max, _mm256_max_ps(a, b))
+WORD2(min, _mm256_min_ps(a, b))
+WORD3(fma, _mm256_fmadd_ps(a, b, c))
+WORD3(nfma, _mm256_fnmadd_ps(a, b, c))
+WORD1(sqrt, _mm256_sqrt_ps(a))
+WORD1(round, _mm256_round_ps(a, 8))
+WORD1(pow2, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(a),
+                                                                   _mm256_set1_epi32(127)), 23)))
+static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) {
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+static ALO_INLINE float V(sum)(vec a) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+static ALO_INLINE float V(most)(vec a) {
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+static ALO_INLINE void V(turn)(vec *r) {
+    vec t[8];
+    for (int i = 0; i < 4; ++i) {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; ++i) {
+        r[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+    }
+    for (int i = 0; i < 8; ++i) r[i] = t[i];
+}
+#define V_HOLD(x) ALO_HOLD("+x", x)
+
+#elif ALO_STAMP == 3 /* ---- AVX-512: F, BW, DQ, VL ---- */
+#define ALO_LEVEL _avx512
+typedef __m512 vec;
+enum { ALO_L(mr) = 12, ALO_L(nv) = 2, ALO_L(lanes) = 16 };
+#define ALO_FIRST(n) ((__mmask16)((1u << (n)) - 1))
+static ALO_INLINE vec  V(load)(const float *p) { return _mm512_loadu_ps(p); }
+static ALO_INLINE void V(store)(float *p, vec v) { _mm512_storeu_ps(p, v); }
+static ALO_INLINE vec  V(load_some)(const float *p, int n) { return _mm512_maskz_loadu_ps(ALO_FIRST(n), p); }
+static ALO_INLINE void V(store_some)(float *p, vec v, int n) { _mm512_mask_storeu_ps(p, ALO_FIRST(n), v); }
+static ALO_INLINE vec  V(set)(float x) { return _mm512_set1_ps(x); }
+WORD2(add, _mm512_add_ps(a, b))
+WORD2(sub, _mm512_sub_ps(a, b))
+WORD2(mul, _mm512_mul_ps(a, b))
+WORD2(div, _mm512_div_ps(a, b))
+WORD2(max, _mm512_max_ps(a, b))
+WORD2(min, _mm512_min_ps(a, b))
+WORD3(fma, _mm512_fmadd_ps(a, b, c))
+WORD3(nfma, _mm512_fnmadd_ps(a, b, c))
+WORD1(sqrt, _mm512_sqrt_ps(a))
+WORD1(round, _mm512_roundscale_ps(a, 8))
+WORD1(pow2, _mm512_scalef_ps(_mm512_set1_ps(1.0f), a))
+static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+}
+static ALO_INLINE float V(sum)(vec a) { return _mm512_reduce_add_ps(a); }
+static ALO_INLINE float V(most)(vec a) { return _mm512_reduce_max_ps(a); }
+static ALO_INLINE void V(turn)(vec *r) {
+    vec t[16];
+    for (int i = 0; i < 8; ++i) {
+        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; ++i) {
+        r[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+        t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 8; ++i) {
+        r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    }
+}
+#undef ALO_FIRST
+#define V_HOLD(x) ALO_HOLD("+v", x)
+
+#elif ALO_STAMP == 4 /* ---- NEON, 64 bits ---- */
+#define ALO_LEVEL _neon
+typedef float32x4_t vec;
+enum { ALO_L(mr) = 8, ALO_L(nv) = 3, ALO_L(lanes) = 4 };
+static ALO_INLINE vec  V(load)(const float *p) { return vld1q_f32(p); }
+static ALO_INLINE void V(store)(float *p, vec v) { vst1q_f32(p, v); }
+static ALO_INLINE vec  V(load_some)(const float *p, int n) {
+    float part[4] = {0, 0, 0, 0};
+    for (int i = 0; i < n; ++i) part[i] = p[i];
+    return vld1q_f32(part);
+}
+static ALO_INLINE void V(store_some)(float *p, vec v, int n) {
+    float part[4];
+    vst1q_f32(part, v);
+    for (int i = 0; i < n; ++i) p[i] = part[i];
+}
+static ALO_INLINE vec V(set)(float x) { return vdupq_n_f32(x); }
+WORD2(add, vaddq_f32(a, b))
+WORD2(sub, vsubq_f32(a, b))
+WORD2(mul, vmulq_f32(a, b))
+WORD2(div, vdivq_f32(a, b))
+WORD2(max, vbslq_f32(vcgtq_f32(a, b), a, b))
+WORD2(min, vbslq_f32(vcltq_f32(a, b), a, b))
+WORD3(fma, vfmaq_f32(c, a, b))
+WORD3(nfma, vfmsq_f32(c, a, b))
+WORD1(sqrt, vsqrtq_f32(a))
+WORD1(round, vrndnq_f32(a))
+WORD1(pow2, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127)), 23)))
+static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
+static ALO_INLINE float V(sum)(vec a) { return vaddvq_f32(a); }
+static ALO_INLINE float V(most)(vec a) { return vmaxvq_f32(a); }
+static ALO_INLINE void V(turn)(vec *r) {
+    const float32x4x2_t a = vtrnq_f32(r[0], r[1]), b = vtrnq_f32(r[2], r[3]);
+    r[0] = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
+    r[1] = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
+    r[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
+    r[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
+}
+#define V_HOLD(x) (void)0
+#endif
+
+enum { ALO_L(nr) = ALO_L(nv) * ALO_L(lanes) }; /* columns of a tile and of a panel */
+
+/* e^a to 1.5 ulp for a up to 88; 0 below -87, NaN stays NaN. As alo_exp, with fused products. */
+static ALO_INLINE vec V(exp)(vec a) {
+    const vec y = V(max)(V(set)(-87.3f), a), n = V(round)(V(mul)(y, V(set)(1.44269504f)));
+    const vec r = V(nfma)(n, V(set)(1.42860677e-6f), V(nfma)(n, V(set)(0.693145752f), y));
+    vec p = V(fma)(V(set)(0.00138143206f), r, V(set)(0.00836885069f));
+    p = V(fma)(p, r, V(set)(0.0416684002f));
+    p = V(fma)(p, r, V(set)(0.166665196f));
+    p = V(fma)(p, r, V(set)(0.49999994f));
+    p = V(add)(V(fma)(V(mul)(r, r), p, r), V(set)(1.0f));
+    return V(less)(a, V(set)(-87.3f), V(set)(0.0f), V(mul)(p, V(pow2)(n)));
+}
+/* clang-format on */
+
+/* ---- activations: f(x) and, where `slope` is given, f'(x); formulas as in the reference ---- */
+
+/* Error function; 2 ulp. */
+static ALO_INLINE vec V(erf)(vec x) {
+    const vec one = V(set)(1.0f), t = V(max)(x, V(sub)(V(set)(0.0f), x)), z = V(mul)(x, x);
+    vec p = V(fma)(V(set)(7.85386219e-5f), z, V(set)(-0.000801019371f));
+    p = V(fma)(p, z, V(set)(0.00518832775f));
+    p = V(fma)(p, z, V(set)(-0.0268538129f));
+    p = V(fma)(p, z, V(set)(0.112835854f));
+    p = V(fma)(p, z, V(set)(-0.37612626f));
+    p = V(fma)(p, z, V(set)(0.128379166f));
+    const vec u = V(sub)(V(min)(V(set)(3.9375f), t), V(set)(1.25f));
+    vec q = V(fma)(V(set)(-2.2180946e-5f), u, V(set)(-4.51836859e-5f));
+    q = V(fma)(q, u, V(set)(0.00135940267f));
+    q = V(fma)(q, u, V(set)(-0.00352749391f));
+    q = V(fma)(q, u, V(set)(-0.00933250599f));
+    q = V(fma)(q, u, V(set)(0.0440665111f));
+    q = V(fma)(q, u, V(set)(0.040252436f));
+    q = V(fma)(q, u, V(set)(-0.404128939f));
+    q = V(fma)(q, u, V(set)(0.52694273f));
+    q = V(mul)(q, q);
+    q = V(nfma)(q, q, one);
+    q = V(less)(x, V(set)(0.0f), V(sub)(V(set)(0.0f), q), q);
+    return V(less)(t, one, V(fma)(x, p, x), q);
+}
+
+/* 1 / (1 + e^-x), without overflow. */
+static ALO_INLINE vec V(sigmoid)(vec x) {
+    const vec one = V(set)(1.0f), zero = V(set)(0.0f), e = V(exp)(V(min)(x, V(sub)(zero, x)));
+    return V(div)(V(less)(x, zero, e, one), V(add)(one, e));
+}
+
+ALO_APART static vec V(act)(int kind, vec x, vec *slope) {
+    const vec one = V(set)(1.0f), half = V(set)(0.5f), zero = V(set)(0.0f);
+    switch (kind) {
+    case ALORE_GELU: {
+        const vec phi = V(fma)(half, V(erf)(V(mul)(x, V(set)(0.70710678f))), half);
+        if (slope) {
+            const vec e = V(exp)(V(mul)(V(mul)(V(set)(-0.5f), x), x));
+            *slope = V(fma)(V(mul)(x, V(set)(0.39894228f)), e, phi);
+        }
+        return V(mul)(x, phi);
+    }
+    case ALORE_GELU_TANH: { /* (1 + tanh u) / 2 = sigma(2 u) */
+        const vec k = V(set)(0.79788456f), cube = V(mul)(V(set)(0.044715f), V(mul)(x, x));
+        const vec s = V(sigmoid)(V(mul)(V(mul)(V(add)(k, k), x), V(add)(one, cube)));
+        const vec inner = V(mul)(V(add)(k, k), V(fma)(V(set)(3.0f), cube, one));
+        if (slope) *slope = V(fma)(V(mul)(x, V(mul)(s, V(sub)(one, s))), inner, s);
+        return V(mul)(x, s);
+    }
+    case ALORE_QUICK_GELU: case ALORE_SILU: {
+        const vec kx = V(mul)(V(set)(kind == ALORE_SILU ? 1.0f : 1.702f), x), s = V(sigmoid)(kx);
+        if (slope) *slope = V(fma)(V(mul)(kx, s), V(sub)(one, s), s);
+        return V(mul)(x, s);
+    }
+    case ALORE_RELU:
+        if (slope) *slope = V(less)(zero, x, one, zero);
+        return V(less)(zero, x, x, V(mul)(x, zero));
+    case ALORE_TANH: {
+        const vec s = V(sigmoid)(V(add)(x, x)), t = V(sub)(V(add)(s, s), one);
+        if (slope) *slope = V(nfma)(t, t, one);
+        return t;
+    }
+    default: {
+        const vec s = V(sigmoid)(x);
+        if (slope) *slope = V(mul)(s, V(sub)(one, s));
+        return s;
+    }
+    }
+}
+
+/* ============================================================================
+ * >> 09 product
+ * y = a b, and what follows a product, on one level of the CPU. b is cut into panels of `nr` columns, whose
+ * rows lie one behind the other; a into panels of at most `mr` rows, balanced, so that none is left with a
+ * single row. A tile, all sums of a panel's rows by a panel's columns, stays in registers while it walks
+ * through ALO_DEEP terms; then it is added to y. Each number of y is one sum in one order, whatever the
+ * shape around it, the thread, or the place. What follows (bias, activation ...) is done to a tile's rows
+ * while they are in the first cache.
+ *
+ * Frozen weights may be packed before: panels of `nr` rows of W [out, in], each [in, nr]. Its transpose is
+ * read from the same panels by turning blocks of them, which costs 2 to 3 of 100 at 197 rows. */
+
+/* What a tile needs: y (+)= a b for `rows` rows of k terms. */
+typedef struct ALO_L(strip) {
+    const float *a, *b, *from;  /* from: what y starts from, NULL: zero */
+    float *y;
+    ptrdiff_t a_row, a_col, b_row, y_row, from_row;
+    int k;
+} ALO_L(strip);
+
+static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const int wide, const bool packed) {
+    vec sum[ALO_L(mr)][ALO_L(nv)];
+    const float *a = s->a, *b = s->b;
+    const ptrdiff_t a_row = packed ? 1 : s->a_row, a_col = packed ? rows : s->a_col;
+    const ptrdiff_t b_row = packed ? (ptrdiff_t)ALO_L(nr) : s->b_row;
+    ALO_UNROLL for (int i = 0; i < rows; ++i)
+        ALO_UNROLL for (int j = 0; j < wide; ++j)
+            sum[i][j] = s->from ? V(load)(s->from + i * s->from_row + j * ALO_L(lanes)) : V(set)(0.0f);
+    for (int e = 0; e < s->k; ++e, a += a_col, b += b_row) {
+        vec of_b[ALO_L(nv)];
+        ALO_UNROLL for (int j = 0; j < wide; ++j) of_b[j] = V(load)(b + j * ALO_L(lanes));
+        ALO_UNROLL for (int i = 0; i < rows; ++i) {
+            vec x = V(set)(a[i * a_row]);
+            V_HOLD(x);
+            ALO_UNROLL for (int j = 0; j < wide; ++j) sum[i][j] = V(fma)(x, of_b[j], sum[i][j]);
+        }
+    }
+    ALO_UNROLL for (int i = 0; i < rows; ++i)
+        ALO_UNROLL for (int j = 0; j < wide; ++j) V(store)(s->y + i * s->y_row + j * ALO_L(lanes), sum[i][j]);
+}
+
+#define ALO_TILE(n) case n: if (n <= ALO_L(mr)) ALO_L(tile)(s, n, wide, packed); break;
+static ALO_INLINE void ALO_L(tile_of)(const ALO_L(strip) *s, int rows, const int wide, const bool packed) {
+    switch (rows) {
+    ALO_TILE(1) ALO_TILE(2) ALO_TILE(3) ALO_TILE(4) ALO_TILE(5) ALO_TILE(6)
+    ALO_TILE(7) ALO_TILE(8) ALO_TILE(9) ALO_TILE(10) ALO_TILE(11) ALO_TILE(12)
+    default: break;
+    }
+}
+#undef ALO_TILE
+ALO_APART static void ALO_L(tile_packed)(const ALO_L(strip) *s, int rows) {
+    ALO_L(tile_of)(s, rows, ALO_L(nv), true);
+}
+ALO_APART static void ALO_L(tile_plain)(const ALO_L(strip) *s, int rows) {
+    ALO_L(tile_of)(s, rows, ALO_L(nv), false);
+}
+ALO_APART static void ALO_L(tile_slim)(const ALO_L(strip) *s, int rows) { ALO_L(tile_of)(s, rows, 1, false); }
+
+/* to[e, i] = from[i row + e col] for i < n, 0 for i up to `room`; e < k. */
+static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, ptrdiff_t col, int n, int k) {
+    const int L = ALO_L(lanes);
+    if (row == 1 && n == room && room % L == 0) { /* whole rows of panels */
+        for (int e = 0; e < k; ++e)
+            for (int i = 0; i < room; i += L) V(store)(to + (ptrdiff_t)e * room + i, V(load)(from + e * col + i));
+        return;
+    }
+    for (int first = 0; first < room; first += L) {
+        const int some = n - first < L ? n - first : L, end = room - first < L ? room - first : L;
+        int e = 0;
+        for (; col == 1 && e + L <= k; e += L) {
+            vec r[ALO_L(lanes)];
+            for (int i = 0; i < L; ++i)
+                r[i] = i < some ? V(load)(from + (first + i) * row + e) : V(set)(0.0f);
+            V(turn)(r);
+            if (end == L)
+                for (int i = 0; i < L; ++i) V(store)(to + (ptrdiff_t)(e + i) * room + first, r[i]);
+            else
+                for (int i = 0; i < L; ++i) V(store_some)(to + (ptrdiff_t)(e + i) * room + first, r[i], end);
+        }
+        for (; e < k; ++e)
+            for (int i = 0; i < end; ++i)
+                to[(ptrdiff_t)e * room + first + i] = i < some ? from[(first + i) * row + e * col] : 0.0f;
+    }
+}
+
+/* Row panels: how many of at most `mr` rows, and where the p-th begins. */
+static int ALO_L(panels)(int rows) { return (rows + ALO_L(mr) - 1) / ALO_L(mr); }
+static int ALO_L(panel)(int rows, int p) {
+    const int count = ALO_L(panels)(rows), least = rows / count, more = rows % count;
+    return p * least + (p < more ? p : more);
+}
+
+/* What follows the product, for `rows` x `n` numbers of y from (row, col) on, while they are warm. */
+static void ALO_L(follow)(const alo_job *o, int row, int col, int rows, int n) {
+    const int L = ALO_L(lanes);
+    for (int i = row; i < row + rows; ++i) {
+        float *y = (float *)o->y.p + o->y.at + i * o->y.row + col;
+        float *z = o->slope.p ? (float *)o->slope.p + o->slope.at + i * o->slope.row + col : NULL;
+        const float *m = o->times.p ? (const float *)o->times.p + o->times.at + i * o->times.row + col : NULL;
+        for (int j = 0; j < n; j += L) {
+            const int some = n - j < L ? n - j : L;
+            vec x = some == L ? V(load)(y + j) : V(load_some)(y + j, some), slope = x;
+            if (o->bias) x = V(add)(x, V(load_some)(o->bias + col + j, some));
+            if (o->act) x = V(act)(o->act - 1, x, z ? &slope : NULL);
+            if (m) x = V(mul)(x, V(load_some)(m + j, some));
+            V(store_some)(y + j, x, some);
+            if (z) V(store_some)(z + j, slope, some);
+        }
+    }
+}
+
+/* One tile: rows x n numbers of y from (row, col) on. `s` has the a, b and k of it. */
+static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, void (*tile)(const ALO_L(strip) *, int),
+                         int row, int col, int rows, int n, int wide, bool begin) {
+    float edge[ALO_L(mr) * ALO_L(nr)];
+    const alo_mat *from = begin ? &o->start : &o->y;
+    float *y = (float *)o->y.p + o->y.at + row * o->y.row + col;
+    s->from = from->p ? (const float *)from->p + from->at + row * from->row + col : NULL;
+    s->from_row = from->row;
+    s->y = y;
+    s->y_row = o->y.row;
+    if (n == wide) {
+        tile(s, rows);
+        return;
+    }
+    for (int i = 0; s->from && i < rows; ++i)
+        for (int j = 0; j < n; ++j) edge[i * wide + j] = s->from[i * s->from_row + j];
+    if (s->from) s->from = edge;
+    s->from_row = s->y_row = wide;
+    s->y = edge;
+    tile(s, rows);
+    for (int i = 0; i < rows; ++i)
+        for (int j = 0; j < n; ++j) y[i * o->y.row + j] = edge[i * wide + j];
+}
+
+/* Terms e .. e+k-1 of panel `p` of b, packed where they are not already. */
+static const float *ALO_L(panel_of)(const alo_job *o, int p, int e, int k, float *room) {
+    const int nr = ALO_L(nr), n = o->b.cols - p * nr < nr ? o->b.cols - p * nr : nr;
+    const float *b = (const float *)o->b.p + o->b.at;
+    if (o->packed == 1) return b + ((ptrdiff_t)p * o->b.rows + e) * nr;
+    if (o->packed == 2) /* turned: its columns lie in blocks of nr terms */
+        for (int at = 0; at < k; at += nr)
+            ALO_L(pack)(room + at * nr, nr, b + ((ptrdiff_t)(e + at) / nr * o->b.cols + p * nr) * nr, nr, 1, n,
+                        k - at < nr ? k - at : nr);
+    else
+        ALO_L(pack)(room, nr, b + e * o->b.row + (ptrdiff_t)p * nr * o->b.col, o->b.col, o->b.row, n, k);
+    return room;
+}
+
+/* Panels first .. last-1 of y's columns. Scratch: alo_job_room. */
+static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
+    const int nr = ALO_L(nr), depth = o->a.cols;
+    const float *a = (const float *)o->a.p + o->a.at;
+    float *room = (float *)scratch;
+    float *const strips = room + (size_t)(depth < ALO_DEEP ? depth : (int)ALO_DEEP) * ALO_PANEL;
+    ALO_L(strip) s;
+    memset(&s, 0, sizeof s);
+    for (int top = 0; top < o->y.rows; top += ALO_HIGH) {
+        const int rows = o->y.rows - top < ALO_HIGH ? o->y.rows - top : (int)ALO_HIGH, count = ALO_L(panels)(rows);
+        for (int e = 0; e < depth; e += ALO_DEEP) {
+            const int k = depth - e < ALO_DEEP ? depth - e : (int)ALO_DEEP;
+            for (int p = 0; p < count; ++p) {
+                const int row = ALO_L(panel)(rows, p), n = ALO_L(panel)(rows, p + 1) - row;
+                ALO_L(pack)(strips + (ptrdiff_t)row * k, n, a + (top + row) * o->a.row + e * o->a.col, o->a.row,
+                            o->a.col, n, k);
+            }
+            s.k = k;
+            for (int q = first; q < last; ++q) {
+                const int col = q * nr, n = o->y.cols - col < nr ? o->y.cols - col : nr;
+                s.b = ALO_L(panel_of)(o, q, e, k, room);
+                for (int p = 0; p < count; ++p) {
+                    const int row = ALO_L(panel)(rows, p), high = ALO_L(panel)(rows, p + 1) - row;
+                    s.a = strips + (ptrdiff_t)row * k;
+                    ALO_L(place)(o, &s, ALO_L(tile_packed), top + row, col, high, n, nr, e == 0);
+                    if (e + k == depth && o->follows) ALO_L(follow)(o, top + row, col, high, n);
+                }
+            }
+        }
+    }
+}
+
+/* y (+)= a b as other kernels ask for it: a is read in place. `scratch` holds a panel of b. */
+static void ALO_L(product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch) {
+    static const alo_job none = ALORE_ZERO;
+    const bool slim = y.cols <= ALO_L(lanes);
+    const int nr = slim ? (int)ALO_L(lanes) : (int)ALO_L(nr);
+    alo_job o = none;
+    ALO_L(strip) s;
+    o.y = y;
+    if (add) o.start = y;
+    s.k = a.cols;
+    s.a_row = a.row;
+    s.a_col = a.col;
+    for (int col = 0; col < y.cols; col += nr) {
+        const int n = y.cols - col < nr ? y.cols - col : nr;
+        const float *from = (const float *)b.p + b.at + col * b.col;
+        const bool direct = b.col == 1 && n == nr;
+        s.b = direct ? from : (const float *)scratch;
+        s.b_row = direct ? b.row : nr;
+        if (!direct) ALO_L(pack)((float *)scratch, nr, from, b.col, b.row, n, a.cols);
+        for (int p = 0; p < ALO_L(panels)(y.rows); ++p) {
+            const int row = ALO_L(panel)(y.rows, p), high = ALO_L(panel)(y.rows, p + 1) - row;
+            s.a = (const float *)a.p + a.at + row * a.row;
+            ALO_L(place)(&o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true);
+        }
+    }
+}
+
+/* ============================================================================
+ * >> 10 fast ops
+ * What replaces an entry of the reference table on this level. Each falls back to the reference where its
+ * operands have a form that it does not know. */
+
+/* ---- matmul: one product of whole matrices is a job; groups and stacks of matrices are not ---- */
+
+/* The job of operands a, b and y as in alo_products_f32; which of them is output 0 is made. */
+static bool ALO_L(as_job)(const alore_call *c, int a, int b, int y, alo_job *o) {
+    static const alo_job none = ALORE_ZERO;
+    const bool turned = (c->attr->n & 2) != 0;
+    *o = none;
+    if (c->attr->m > 1 || c->attr->n & 1 || c->t[b]->flags & ALO_PER_SAMPLE) return false;
+    const alo_mat ma = alo_mat_at(c, a, ALO_ALL), mb = alo_flip_if(alo_mat_at(c, b, ALO_ALL), turned);
+    const alo_mat my = alo_mat_at(c, y, ALO_ALL);
+    o->y = y == ALO_Y ? my : a == ALO_Y ? ma : alo_mat_at(c, b, ALO_ALL);
+    o->a = y == ALO_Y ? ma : a == ALO_Y ? my : turned ? alo_flip(my) : alo_flip(ma);
+    o->b = y == ALO_Y ? mb : a == ALO_Y ? alo_flip(mb) : turned ? ma : my;
+    if (c->packed >> b & 1) o->packed = (y == ALO_Y) == turned ? 1 : 2;
+    if (alo_adds(c, ALO_Y, 0)) o->start = o->y;
+    return true;
+}
+
+static void ALO_L(matmul)(const alore_call *c, int first, int last) {
+    alo_job o;
+    if (!ALO_L(as_job)(c, 0, 1, ALO_Y, &o) || (c->p[3] && (o.start.p || c->attr->p))) {
+        alo_matmul_task_f32(c, first, last);
+        return;
+    }
+    if (c->p[3]) o.start = alo_mat_at(c, 3, ALO_ALL);
+    o.bias = (const float *)c->p[2];
+    o.slope = alo_mat_at(c, ALO_Z, ALO_ALL);
+    o.act = c->attr->p;
+    o.follows = o.bias || o.act;
+    ALO_L(job)(&o, c->scratch, 0, (o.y.cols + ALO_L(nr) - 1) / ALO_L(nr));
+}
+
+static void ALO_L(matmul_da)(const alore_call *c, int first, int last) {
+    alo_job o;
+    if (!ALO_L(as_job)(c, ALO_Y, 1, 0, &o)) {
+        alo_matmul_da_task_f32(c, first, last);
+        return;
+    }
+    ALO_L(job)(&o, c->scratch, 0, (o.y.cols + ALO_L(nr) - 1) / ALO_L(nr));
+}
+
+static void ALO_L(matmul_db)(const alore_call *c, int first, int last) {
+    alo_job o;
+    if (!ALO_L(as_job)(c, 1, ALO_Y, 0, &o)) {
+        alo_matmul_db_task_f32(c, first, last);
+        return;
+    }
+    ALO_L(job)(&o, c->scratch, 0, (o.y.cols + ALO_L(nr) - 1) / ALO_L(nr));
+}
+
+static const alo_fast ALO_L(fast)[] = {
+    {ALO_K_matmul, ALO_L(matmul)},       {ALO_K_matmul_da, ALO_L(matmul_da)},
+    {ALO_K_matmul_db, ALO_L(matmul_db)},
+};
+static const alo_level ALO_L(level) = {{ALO_L(product)}, ALO_L(fast), sizeof ALO_L(fast) / sizeof(alo_fast),
+                                       ALO_L(nr), ALO_L(pack)};
+
+#undef ALO_LEVEL
+#undef ALO_PASTE
+#undef ALO_NAME
+#undef ALO_L
+#undef V
+#undef vec
+#undef ivec
+#undef WORD1
+#undef WORD2
+#undef WORD3
+#undef V_HOLD
+
+#endif
+#endif
+
 #if defined(ALO_IMPLEMENTING) && !defined(ALO_STAMP)
-/* A header that is pasted into another file cannot include itself; it goes without double. */
+/* A header that is pasted into another file cannot include itself; it goes without double and levels. */
 #ifndef ALORE_NO_SIMD
 #include <math.h>
 #ifndef ALORE_FILE
@@ -2239,89 +2964,50 @@ static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW
 #error "alore.h includes itself: name it by ALORE_FILE, or define ALORE_NO_SIMD"
 #endif
 #endif
-#define ALO_STAMP
+#define ALO_STAMP 1
 #include ALORE_FILE
 #undef ALO_STAMP
+#if defined(ALO_X86)
+#    define ALO_STAMP 2
+ALO_TARGET_BEGIN("avx2,fma")
+#    include ALORE_FILE
+ALO_TARGET_END
+#    undef ALO_STAMP
+#    define ALO_STAMP 3
+ALO_TARGET_BEGIN("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
+#    include ALORE_FILE
+ALO_TARGET_END
+#    undef ALO_STAMP
+#elif defined(ALO_ARM)
+#    define ALO_STAMP 4
+#    include ALORE_FILE
+#    undef ALO_STAMP
+#endif
 #else
 #define ALO_NO_F64
 #endif
 
 /* ============================================================================
- * >> 08 product
- * The matrix product of the plain CPU level, and what kernels need and cost. B is packed into panels of 16
- * columns; a tile of 4 x 16 sums stays in registers while it walks through the whole inner extent. That
- * extent is never split, so each element is one sum in one order, whatever the shape around it. Trip
- * counts are constants: all that gcc and clang need to make vectors of it. One core at baseline x86-64
- * does 197 x 2304 x 768, y = x W^T, at 10 GFLOP/s with gcc -O2, 23 with gcc -O3 and 25 with clang -O2. */
+ * >> 11 levels
+ * The levels by name, and what calls need and cost. The reference's products are plain sums in double. */
 
-enum { ALO_TILE = 4 }; /* rows of a tile */
-
-#if defined(__GNUC__) /* inlined, gcc -O3 unrolls the tile before it makes vectors of it */
-#    define ALO_APART __attribute__((noinline))
-#else
-#    define ALO_APART
+static const alo_level *alo_level_of(alore_isa isa) {
+#ifdef ALO_X86
+    if (isa == ALORE_ISA_AVX512) return &alo_level_avx512;
+    if (isa == ALORE_ISA_AVX2) return &alo_level_avx2;
+#elif defined(ALO_ARM)
+    if (isa == ALORE_ISA_NEON) return &alo_level_neon;
 #endif
-
-/* panel[e,j] = b[e,j] for the columns of b, 0 for the rest of the 16. */
-static void alo_pack_f32(alo_mat b, float *panel) {
-    const float *from = (const float *)b.p + b.at;
-    for (int e = 0; e < b.rows; ++e, from += b.row, panel += ALO_PANEL)
-        if (b.cols == ALO_PANEL)
-            for (int j = 0; j < ALO_PANEL; ++j) panel[j] = from[j * b.col];
-        else
-            for (int j = 0; j < ALO_PANEL; ++j) panel[j] = j < b.cols ? from[j * b.col] : 0.0f;
+    (void)isa;
+    return &alo_level_scalar;
 }
 
-/* sum[i,j] = sum over e of a[i,e] panel[e,j], for 4 rows of k columns. */
-ALO_APART static void alo_tile_f32(int k, const float *a, ptrdiff_t a_row, ptrdiff_t a_col,
-                                   const float *panel, ptrdiff_t step, float *sum) {
-    const float *at[ALO_TILE]; /* with an index gcc -O3 makes no vectors */
-    float s[ALO_TILE][ALO_PANEL];
-    memset(s, 0, sizeof s);
-    for (int i = 0; i < ALO_TILE; ++i) at[i] = a + i * a_row;
-    for (int e = 0; e < k; ++e, panel += step)
-        for (int i = 0; i < ALO_TILE; ++i) {
-            const float x = *at[i];
-            at[i] += a_col;
-            for (int j = 0; j < ALO_PANEL; ++j) s[i][j] += x * panel[j];
-        }
-    memcpy(sum, s, sizeof s);
+/* The reference's kernels, with those that the level has for them. */
+static void alo_level_kernels(const alo_level *level, alore_kernel *table) {
+    memcpy(table, alo_table_f32, sizeof alo_table_f32);
+    for (size_t i = 0; i < level->fast_count; ++i) table[level->fast[i].code] = level->fast[i].kernel;
 }
 
-/* The same for one row: the sums are made in the same order. */
-ALO_APART static void alo_strip_f32(int k, const float *a, ptrdiff_t a_col, const float *panel,
-                                    ptrdiff_t step, float *sum) {
-    float s[ALO_PANEL];
-    memset(s, 0, sizeof s);
-    for (int e = 0; e < k; ++e, panel += step)
-        for (int j = 0; j < ALO_PANEL; ++j) s[j] += a[e * a_col] * panel[j];
-    memcpy(sum, s, sizeof s);
-}
-
-/* y (+)= a b; `scratch` holds a panel. */
-static void alo_product_f32(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch) {
-    float sum[ALO_TILE * ALO_PANEL];
-    for (int col = 0; col < y.cols; col += ALO_PANEL) {
-        const alo_mat part = alo_flip(alo_band(alo_flip(b), col, ALO_PANEL));
-        const bool direct = b.col == 1 && part.cols == ALO_PANEL && y.rows <= 2 * ALO_TILE;
-        const float *panel = direct ? (const float *)b.p + part.at : (const float *)scratch;
-        const ptrdiff_t step = direct ? b.row : (ptrdiff_t)ALO_PANEL;
-        if (!direct) alo_pack_f32(part, (float *)scratch);
-        for (int row = 0; row < y.rows; row += ALO_TILE) {
-            const int rows = y.rows - row < ALO_TILE ? y.rows - row : (int)ALO_TILE;
-            const float *from = (const float *)a.p + a.at + row * a.row;
-            if (rows == ALO_TILE) alo_tile_f32(a.cols, from, a.row, a.col, panel, step, sum);
-            for (int i = 0; i < rows; ++i) {
-                float *to = (float *)y.p + y.at + (row + i) * y.row + col;
-                float *s = sum + i * ALO_PANEL;
-                if (rows < ALO_TILE) alo_strip_f32(a.cols, from + i * a.row, a.col, panel, step, s);
-                for (int j = 0; j < part.cols; ++j) to[j] = (add ? to[j] : 0.0f) + s[j];
-            }
-        }
-    }
-}
-
-static const alo_row_kernels alo_rows_f32 = {alo_product_f32};
 static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32};
 #ifndef ALO_NO_F64
 static const alo_row_kernels alo_rows_f64_reference = {alo_product_plain_f64};
@@ -2339,6 +3025,13 @@ static size_t alo_need(size_t each, size_t k, size_t count) {
     return alo_mul(each, alo_sum(alo_mul(ALO_PANEL, k), count));
 }
 
+/* Scratch of a job with `rows` rows and `k` terms: a panel of b, strips of a. */
+static size_t alo_job_room(size_t rows, size_t k, size_t each) {
+    if (rows > ALO_HIGH) rows = ALO_HIGH;
+    if (k > ALO_DEEP) k = ALO_DEEP;
+    return alo_mul(each, (rows + ALO_PANEL) * k);
+}
+
 /* clang-format off */
 /* Bytes of scratch that a kernel takes at most for `samples` samples at once. */
 static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo_attr *attr, int samples,
@@ -2351,9 +3044,12 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     const size_t queries = P || !t[op] ? P : alo_zu(t[op]->rows);
     const size_t keys = P || !t[op + 1] ? P : alo_zu(t[op + 1]->rows);
     switch (code) {
-    case ALO_K_matmul:    return alo_need(each, cols + alo_zu(t[0]->rows), attr->p ? alo_mul(rows, wide) : 0);
-    case ALO_K_matmul_da: return alo_need(each, cols, 0);
-    case ALO_K_matmul_db: return alo_need(each, deep, 0);
+    case ALO_K_matmul:
+        return alo_most(alo_need(each, cols + alo_zu(t[0]->rows), attr->p ? alo_mul(rows, wide) : 0),
+                        alo_job_room(rows, cols, each));
+    case ALO_K_matmul_da: return alo_most(alo_need(each, cols, 0), alo_job_room(rows, cols, each));
+    case ALO_K_matmul_db:
+        return alo_most(alo_need(each, deep, 0), alo_job_room(alo_most(cols, alo_zu(t[1]->cols)), deep, each));
     case ALO_K_kron:
         return alo_need(each, alo_most(cols / P, nr), alo_sum(alo_mul(band, P + Q), alo_mul(cols / P, nr)));
     case ALO_K_kron_mix:  return alo_need(each, cols / Q, alo_mul(band, Q));
@@ -4831,7 +5527,7 @@ struct alore_plan {
     size_t at_params, at_frozen, at_moments, at_once, at_grads, at_io, at_arena;
     double flops;
     int32_t rules, backbone;   /* offsets in `names`                                */
-    const alore_kernel *kernels;
+    alore_kernel kernels[ALO_K_COUNT];
     const void *rows_fn;
 };
 
@@ -5366,19 +6062,21 @@ static void alo_take_over(alo_planner *s) {
 /* Kernels and inner products of the plan's level; UNSUPPORTED names the first op that the backend lacks. */
 static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const alore_backend *b = p->opts.backend;
-    const bool wide = p->opts.dtype == ALORE_F64;
-    p->rows_fn = p->opts.reference ? &alo_rows_f32_reference : &alo_rows_f32;
+    const bool wide = p->opts.dtype == ALORE_F64, plain = wide || p->opts.reference;
+    const alo_level *level = alo_level_of(ctx->config.isa);
+    p->rows_fn = plain ? &alo_rows_f32_reference : &level->rows;
+    if (plain) memcpy(p->kernels, alo_table_f32, sizeof p->kernels);
+    if (!plain) alo_level_kernels(level, p->kernels);
 #ifdef ALO_NO_F64
     if (wide) return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "ALORE_NO_SIMD leaves out F64 kernels");
-    p->kernels = alo_table_f32;
 #else
     if (wide) p->rows_fn = &alo_rows_f64_reference;
-    p->kernels = wide ? alo_table_f64 : alo_table_f32;
+    if (wide) memcpy(p->kernels, alo_table_f64, sizeof p->kernels);
 #endif
     if (b && b->count != ALO_K_COUNT)
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "backend %s has %d kernels, this version %d",
                         b->name, b->count, (int)ALO_K_COUNT);
-    if (b) p->kernels = b->kernels;
+    if (b) memcpy(p->kernels, b->kernels, sizeof p->kernels);
     for (int i = 0; i < p->op_count; ++i)
         if (!p->kernels[p->ops[i].code])
             return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s",
