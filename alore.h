@@ -669,7 +669,9 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 #    define ALO_APART __attribute__((noinline))
 #    define ALO_INLINE inline __attribute__((always_inline))
 #    define ALO_HOLD(where, x) __asm__("" : where(x))
+#    define ALO_PREFETCH(p) __builtin_prefetch(p, 0, 2)
 #else
+#    define ALO_PREFETCH(p) (void)(p)
 #    define ALO_APART
 #    define ALO_INLINE inline
 #    define ALO_HOLD(where, x) (void)0
@@ -1482,7 +1484,7 @@ typedef double alo_sum_t;               /* in which sums are made               
 enum { ALO_Y = ALO_IN, ALO_Z, ALO_X };  /* a call's outputs 0..2 as operands                         */
 enum { ALO_ALL = -1 };                  /* as a sample: the rows of all samples, as one matrix       */
 enum { ALO_PANEL = 32 };                /* most columns of a packed panel (see product)              */
-enum { ALO_DEEP = 384, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
+enum { ALO_DEEP = 768, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
 enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
 
 typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd                           */
@@ -2470,21 +2472,21 @@ static ALO_INLINE float V(most)(vec a) {
 }
 static ALO_INLINE void V(turn)(vec *r) {
     vec t[8];
-    for (int i = 0; i < 4; ++i) {
+    ALO_UNROLL for (int i = 0; i < 4; ++i) {
         t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-    for (int i = 0; i < 2; ++i) {
+    ALO_UNROLL for (int i = 0; i < 2; ++i) {
         r[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
         r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
         r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
         r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
     }
-    for (int i = 0; i < 4; ++i) {
+    ALO_UNROLL for (int i = 0; i < 4; ++i) {
         t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
         t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
     }
-    for (int i = 0; i < 8; ++i) r[i] = t[i];
+    ALO_UNROLL for (int i = 0; i < 8; ++i) r[i] = t[i];
 }
 #define V_HOLD(x) ALO_HOLD("+x", x)
 
@@ -2516,23 +2518,23 @@ static ALO_INLINE float V(sum)(vec a) { return _mm512_reduce_add_ps(a); }
 static ALO_INLINE float V(most)(vec a) { return _mm512_reduce_max_ps(a); }
 static ALO_INLINE void V(turn)(vec *r) {
     vec t[16];
-    for (int i = 0; i < 8; ++i) {
+    ALO_UNROLL for (int i = 0; i < 8; ++i) {
         t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-    for (int i = 0; i < 4; ++i) {
+    ALO_UNROLL for (int i = 0; i < 4; ++i) {
         r[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
         r[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
         r[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
         r[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
     }
-    for (int i = 0; i < 4; ++i) {
+    ALO_UNROLL for (int i = 0; i < 4; ++i) {
         t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
         t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
         t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
         t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
     }
-    for (int i = 0; i < 8; ++i) {
+    ALO_UNROLL for (int i = 0; i < 8; ++i) {
         r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
         r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
     }
@@ -2735,20 +2737,24 @@ static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, p
     }
     for (int first = 0; first < room; first += L) {
         const int some = n - first < L ? n - first : L, end = room - first < L ? room - first : L;
+        const float *at = from + first * row;
+        float *out = to + first;
         int e = 0;
-        for (; col == 1 && e + L <= k; e += L) {
+        for (; col == 1 && e + L <= k; e += L, at += L) {
             vec r[ALO_L(lanes)];
-            for (int i = 0; i < L; ++i)
-                r[i] = i < some ? V(load)(from + (first + i) * row + e) : V(set)(0.0f);
+            if (some == L)
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i) r[i] = V(load)(at + i * row);
+            else
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i)
+                    r[i] = i < some ? V(load)(at + i * row) : V(set)(0.0f);
             V(turn)(r);
             if (end == L)
-                for (int i = 0; i < L; ++i) V(store)(to + (ptrdiff_t)(e + i) * room + first, r[i]);
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i, out += room) V(store)(out, r[i]);
             else
-                for (int i = 0; i < L; ++i) V(store_some)(to + (ptrdiff_t)(e + i) * room + first, r[i], end);
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i, out += room) V(store_some)(out, r[i], end);
         }
-        for (; e < k; ++e)
-            for (int i = 0; i < end; ++i)
-                to[(ptrdiff_t)e * room + first + i] = i < some ? from[(first + i) * row + e * col] : 0.0f;
+        for (; e < k; ++e, at += col, out += room)
+            for (int i = 0; i < end; ++i) out[i] = i < some ? at[i * row] : 0.0f;
     }
 }
 
@@ -2837,9 +2843,12 @@ static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
             for (int q = first; q < last; ++q) {
                 const int col = q * nr, n = o->y.cols - col < nr ? o->y.cols - col : nr;
                 s.b = ALO_L(panel_of)(o, q, e, k, room);
+                const char *next = (const char *)s.b + (ptrdiff_t)depth * nr * 4;
+                const int lines = o->packed == 1 && q + 1 < last ? k * nr / 16 / count : 0;
                 for (int p = 0; p < count; ++p) {
                     const int row = ALO_L(panel)(rows, p), high = ALO_L(panel)(rows, p + 1) - row;
                     s.a = strips + (ptrdiff_t)row * k;
+                    for (int i = 0; i < lines; ++i, next += 64) ALO_PREFETCH(next);
                     ALO_L(place)(o, &s, ALO_L(tile_packed), top + row, col, high, n, nr, e == 0);
                     if (e + k == depth && o->follows) ALO_L(follow)(o, top + row, col, high, n);
                 }
