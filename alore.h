@@ -476,7 +476,7 @@ typedef struct alore_plan_opts {
 } alore_plan_opts;
 
 typedef struct alore_memory {        /* exact, in bytes                          */
-    size_t base;                     /* what the checkpoint's tensors take as f32 */
+    size_t base;                     /* what alore_weights_pack() makes of the checkpoint's tensors */
     size_t params, frozen, grads, optimizer;
     size_t once;                     /* tensors made once a step                 */
     size_t activations, scratch;     /* one lane; of that, the most that one record wants */
@@ -525,6 +525,12 @@ enum { ALORE_FORWARD = 1, ALORE_BACKWARD = 2 };
 /* A run in memory of its own. Every base tensor must be in `base` with its shape, but for an unfrozen
  * head. NULL `base`: allowed where nothing needs one. */
 ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights *base, alore_run **out);
+/* The base as the plan's kernels read it fastest: weights of products in panels, the rest as f32, in all
+ * alore_plan_memory().base bytes. Read-only, for every run of every plan of this context that has the same
+ * kernels; it stands for `base`, which must outlive it, in fingerprints and merges. `mapped` (NULL: none) is
+ * the set of a file whose pages leave the memory as they are packed; they come again when they are read. */
+ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weights *base,
+                                          const alore_weights *mapped, alore_weights **packed);
 /* A run in the caller's memory: alore_plan_memory().total bytes, and base tensors in f32. CAPACITY: both
  * numbers. Nothing is allocated. */
 ALORE_API alore_status alore_run_bind(alore_run *run, const alore_plan *p, const alore_weights *base,
@@ -3274,6 +3280,14 @@ static bool alo_json_string(alo_json *j, alo_text *out) {
 #    include <fcntl.h>
 #    include <sys/mman.h>
 #    include <unistd.h>
+#    if defined(MADV_DONTNEED) /* POSIX has it, too, but there glibc does nothing */
+#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, MADV_DONTNEED)
+#    elif defined(__linux__)
+extern int madvise(void *, size_t, int); /* which strict C hides */
+#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, 4)
+#    else
+#        define ALO_FORGET(p, bytes) (void)(p)
+#    endif
 #endif
 
 enum { ALO_DTYPES = ALORE_C64 + 1, ALO_MAX_HEADER = 100000000, ALO_MAX_RANK = 64 };
@@ -3349,6 +3363,7 @@ struct alore_weights {
     char *text;                  /* where the next string of the header goes */
     void *file;                  /* NULL: borrowed */
     size_t file_bytes;
+    const alore_weights *origin; /* of a packed set; else NULL */
 };
 
 /* Zeroed memory that lives as long as the set; it begins with `copied` bytes of `from`. */
@@ -3720,6 +3735,7 @@ static uint64_t alo_hash_bytes(uint64_t h, const void *data, size_t bytes) {
 
 ALORE_API uint64_t alore_weights_fingerprint(const alore_weights *w) {
     uint64_t h = 0;
+    if (w && w->origin) w = w->origin;
     for (int i = 0; i < alore_weights_count(w); ++i) {
         const alore_tensor *t = &w->by_name.at[i]->t;
         h = alo_hash_bytes(alo_hash_word(h, t->name_bytes), t->name, t->name_bytes);
@@ -3799,6 +3815,19 @@ ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_w
     }
     alo_free(ctx, text.data, text.bytes);
     return s;
+}
+
+/* The pages that only tensor t of a mapped file lies on leave the memory; they come again when read. */
+static void alo_give_back(const alore_weights *w, const alore_tensor *t) {
+#ifdef ALO_FILES_POSIX
+    const uintptr_t page = 65536, begin = ((uintptr_t)t->data + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page;
+    const uintptr_t file = (uintptr_t)w->file;
+    if (w->file && end > begin && begin >= file && end <= file + w->file_bytes)
+        ALO_FORGET((void *)begin, end - begin);
+#else
+    (void)w, (void)t;
+#endif
 }
 
 #ifndef ALORE_NO_STDIO
@@ -5538,7 +5567,13 @@ struct alore_plan {
     int32_t rules, backbone;   /* offsets in `names`                                */
     alore_kernel kernels[ALO_K_COUNT];
     const void *rows_fn;
+    const alo_level *level;    /* NULL: reference, double, or a backend             */
 };
+
+typedef struct alo_base {      /* a base tensor in a run's memory                   */
+    const void *data;
+    uintptr_t packed;          /* it stands in panels                               */
+} alo_base;
 
 typedef struct alo_planner {
     const alore_model *m;
@@ -6012,7 +6047,7 @@ static void alo_pass_report(alo_planner *s) {
     mem->optimizer = alo_mul(mem->params, moments);
     mem->grads = o->train ? alo_mul(alo_mul(p->grads, p->real), alo_zu(p->slots)) : 0;
     mem->arena = alo_mul(p->lane, alo_zu(o->lanes));
-    const size_t base = alo_mul(alo_zu(p->param_count), sizeof(void *)); /* pointers to base tensors */
+    const size_t base = alo_mul(alo_zu(p->param_count), sizeof(alo_base));
     const size_t bytes[] = {base,      mem->params, mem->frozen, mem->optimizer,
                             mem->once, mem->grads,  mem->io,     mem->arena};
     size_t *const ends[] = {&p->at_params, &p->at_frozen, &p->at_moments, &p->at_once,
@@ -6064,8 +6099,38 @@ static void alo_take_over(alo_planner *s) {
         p->listed += q->segment != ALO_BASE;
         *flat = alo_sum(*flat, alo_count(q->shape));
     }
-    p->memory.base = alo_mul(base, p->real);
     p->grads = p->learns;
+}
+
+/* Does parameter i stand in panels in a packed set? If only products read it, as [out, in]. */
+static bool alo_packs(const alore_plan *p, int i) {
+    const int32_t t = p->params[i].tensor;
+    bool read = false;
+    if (p->params[i].segment != ALO_BASE || !p->level) return false;
+    for (const alo_op *op = p->ops; op < p->ops + p->op_count; ++op)
+        for (int k = 0; k < ALO_OPERANDS; ++k) {
+            const int32_t x = alo_operand(op, k);
+            const alo_attr *a = &p->attrs[op->attr];
+            if (!x || p->tensors[x].root != t) continue;
+            if (op->code != ALO_K_matmul && op->code != ALO_K_matmul_da) return false;
+            if (k != 1 || a->m > 1 || (a->n & 3) != 2 || x != t) return false;
+            read = true;
+        }
+    return read;
+}
+
+/* The shape that base tensor i has in a file, or in a packed set: [panels, in, panel]. */
+static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
+    const alo_param *q = &p->params[i];
+    const alo_tensor *t = &p->tensors[q->tensor];
+    if (!packed || !alo_packs(p, i)) return q->shape;
+    const int panel = p->level->panel;
+    const alore_shape shape = {3, {(t->rows + panel - 1) / panel, t->cols, panel, 1}};
+    return shape;
+}
+
+static size_t alo_packed_bytes(const alore_plan *p, int i) {
+    return alo_mul(alo_count(alo_base_shape(p, i, true)), sizeof(float));
 }
 
 /* Kernels and inner products of the plan's level; UNSUPPORTED names the first op that the backend lacks. */
@@ -6074,6 +6139,7 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const bool wide = p->opts.dtype == ALORE_F64, plain = wide || p->opts.reference;
     const alo_level *level = alo_level_of(ctx->config.isa);
     p->rows_fn = plain ? &alo_rows_f32_reference : &level->rows;
+    p->level = plain || b ? NULL : level;
     if (plain) memcpy(p->kernels, alo_table_f32, sizeof p->kernels);
     if (!plain) alo_level_kernels(level, p->kernels);
 #ifdef ALO_NO_F64
@@ -6090,6 +6156,9 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
         if (!p->kernels[p->ops[i].code])
             return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s",
                             alo_kernel_rows[p->ops[i].code].name);
+    for (int i = 0; i < p->param_count; ++i)
+        if (p->params[i].segment == ALO_BASE)
+            p->memory.base = alo_sum(p->memory.base, alo_packed_bytes(p, i));
     return ALORE_OK;
 }
 
@@ -6215,7 +6284,7 @@ static void *alo_resolve(const alore_run *run, int32_t t, int lane, int slot, in
     const alo_tensor *x = &p->tensors[t], *root = &p->tensors[x->root];
     const size_t offset = (size_t)root->offset, numbers = offset * p->real;
     const size_t at[] = {0,
-                         offset * sizeof(void *),
+                         offset * sizeof(alo_base),
                          p->at_params + numbers,
                          p->at_frozen + numbers,
                          p->at_grads + alo_zu(slot) * p->grads * p->real + numbers,
@@ -6225,6 +6294,11 @@ static void *alo_resolve(const alore_run *run, int32_t t, int lane, int slot, in
     unsigned char *begin = run->memory + at[root->segment];
     if (root->segment == ALO_BASE) memcpy(&begin, run->memory + at[ALO_BASE], sizeof begin);
     return begin + alo_zu(x->column) * p->real;
+}
+
+static bool alo_is_packed(const alore_run *run, int32_t t) {
+    const alo_tensor *root = &run->plan->tensors[run->plan->tensors[t].root];
+    return root->segment == ALO_BASE && ((const alo_base *)(const void *)run->memory)[root->offset].packed;
 }
 
 /* Run record i for a group of the pending samples; for none, if it depends on no sample. */
@@ -6239,6 +6313,7 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group) {
         const int32_t t = alo_operand(op, k);
         if (t) c.t[k] = &p->tensors[t];
         if (t) c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
+        if (t && alo_is_packed(run, t)) c.packed |= (uint16_t)(1 << k);
     }
     c.attr = &p->attrs[op->attr];
     c.rows_fn = p->rows_fn;
@@ -6391,14 +6466,15 @@ static alore_status alo_base_tensor(const alore_run *run, int i, const alore_ten
     const alo_param *q = &run->plan->params[i];
     const char *name = run->plan->names + q->name;
     const alore_tensor *t = alore_weights_find(run->weights, name);
-    bool same = t && t->rank == q->shape.rank;
-    for (int k = 0; same && k < t->rank; ++k) same = t->dims[k] == (uint64_t)q->shape.dims[k];
+    const alore_shape shape = alo_base_shape(run->plan, i, run->weights && run->weights->origin);
+    bool same = t && t->rank == shape.rank;
+    for (int k = 0; same && k < t->rank; ++k) same = t->dims[k] == (uint64_t)shape.dims[k];
     *out = same ? t : NULL;
     if (same || (q->segment == ALO_PARAM && !strncmp(name, "head.", 5))) return ALORE_OK;
     if (!t) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
     char want[64], have[96];
     alo_text a = {want, sizeof want, 0}, b = {have, sizeof have, 0};
-    alo_put_shape(&a, q->shape);
+    alo_put_shape(&a, shape);
     for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
     alo_print(&b, t->rank ? "]" : "[]");
     return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name, want, have);
@@ -6409,6 +6485,86 @@ static size_t alo_copy_bytes(const alore_plan *p, int i, const alore_tensor *t) 
     const bool aligned = (uintptr_t)t->data % sizeof(float) == 0;
     if (aligned && p->real == 4 && t->dtype == ALORE_F32 && alo_host_is_little()) return 0;
     return alo_align(alo_mul(alo_count(p->params[i].shape), p->real), 64);
+}
+
+/* Add a tensor of the set's own. Its bytes, zeroed, or NULL and *s says why. */
+static unsigned char *alo_add_own(alore_weights *w, const char *name, alore_dtype dtype, alore_shape shape,
+                                  alore_status *s) {
+    uint64_t dims[4];
+    const alore_tensor t = {name, 0, NULL, 0, dims, shape.rank, dtype};
+    for (int k = 0; k < 4; ++k) dims[k] = (uint64_t)shape.dims[k];
+    *s = alore_weights_add(w, &t);
+    return *s == ALORE_OK ? (unsigned char *)alore_weights_data(w, name) : NULL;
+}
+
+/* ---- Packing: a tensor's panels are cut into tasks, each with rows of its own in f32 ---- */
+typedef struct alo_packing {
+    const alore_plan *p;
+    const alore_tensor *from;
+    float *to, *rows;          /* a panel's rows for each task */
+    int out, in, panels, tasks;
+    bool finite[64];           /* of each task */
+} alo_packing;
+
+static void alo_pack_task(void *arg, int task) {
+    alo_packing *w = (alo_packing *)arg;
+    const size_t in = alo_zu(w->in);
+    const int panel = w->p->level->panel;
+    float *rows = w->rows + alo_zu(task) * alo_zu(panel) * in;
+    uint32_t bad = 0;
+    for (int q = w->panels * task / w->tasks; q < w->panels * (task + 1) / w->tasks; ++q) {
+        const int n = w->out - q * panel < panel ? w->out - q * panel : panel;
+        if (!alore_tensor_read(w->from, alo_zu(q) * alo_zu(panel) * in, alo_zu(n) * in, rows)) bad = 1;
+        for (size_t k = 0; k < alo_zu(n) * in; ++k) bad |= (alo_bits(rows[k]) & 0x7f800000u) == 0x7f800000u;
+        w->p->level->pack(w->to + alo_zu(q) * alo_zu(panel) * in, panel, rows, w->in, 1, n, w->in);
+    }
+    w->finite[task] = !bad;
+}
+
+ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weights *base,
+                                          const alore_weights *mapped, alore_weights **packed) {
+    alore_ctx *ctx = p->object.ctx;
+    alore_run run = ALORE_ZERO;
+    alo_packing w = ALORE_ZERO;
+    alore_status s = alore_weights_create(ctx, packed);
+    size_t wide = 0;
+    if (s != ALORE_OK) return s;
+    if (base && base->origin) base = base->origin;
+    run.ctx = ctx;
+    run.plan = p;
+    run.weights = base;
+    w.p = p;
+    w.tasks = ctx->config.threads < 1 ? 1 : ctx->config.threads > 64 ? 64 : ctx->config.threads;
+    for (int i = 0; i < p->param_count; ++i)
+        if (alo_packs(p, i)) wide = alo_most(wide, alo_zu(p->tensors[p->params[i].tensor].cols));
+    const size_t room = alo_mul(alo_mul(wide, alo_zu(w.tasks) * ALO_PANEL), sizeof(float));
+    w.rows = wide ? (float *)alo_new(ctx, room) : NULL;
+    if (wide && !w.rows) s = ALORE_ERR_MEMORY;
+    for (int i = 0; i < p->param_count && s == ALORE_OK; ++i) {
+        const alo_param *q = &p->params[i];
+        const alo_tensor *t = &p->tensors[q->tensor];
+        if (!q->base) continue;
+        s = alo_base_tensor(&run, i, &w.from);
+        if (s != ALORE_OK || !w.from) continue;
+        if (q->segment != ALO_BASE) s = alore_weights_add(*packed, w.from);
+        if (q->segment != ALO_BASE || s != ALORE_OK) continue;
+        w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, ALORE_F32, alo_base_shape(p, i, true), &s);
+        if (!w.to) continue;
+        w.out = t->rows;
+        w.in = t->cols;
+        w.panels = (t->rows + p->level->panel - 1) / p->level->panel;
+        if (!alo_packs(p, i)) s = alo_take(&run, w.from, w.to);
+        else alo_parallel(ctx, alo_pack_task, &w, w.tasks);
+        for (int k = 0; k < w.tasks && s == ALORE_OK && alo_packs(p, i); ++k)
+            if (!w.finite[k]) s = alo_take(&run, w.from, NULL); /* which says what is wrong */
+        if (mapped) alo_give_back(mapped, w.from);
+    }
+    alo_free(ctx, w.rows, room);
+    (*packed)->origin = base;
+    if (s == ALORE_OK) return s;
+    alore_weights_destroy(*packed);
+    *packed = NULL;
+    return s;
 }
 
 /* Bind a run with its memory, and start from seed 0. Copies of base tensors go to `room`; NULL: none may. */
@@ -6428,10 +6584,12 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         if (!data)
             return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
                             t->name, alore_dtype_name(t->dtype));
-        s = alo_take(run, t, copy ? room : NULL);
+        const bool packed = base->origin && alo_packs(p, i);
+        if (!base->origin) s = alo_take(run, t, copy ? room : NULL); /* packing has looked */
         if (s != ALORE_OK) return s;
         if (copy) room += copy;
-        memcpy(run->memory + alo_zu(i) * sizeof data, &data, sizeof data);
+        const alo_base entry = {data, packed};
+        memcpy(run->memory + alo_zu(i) * sizeof entry, &entry, sizeof entry);
     }
     return alore_run_reset(run, 0);
 }
@@ -6630,16 +6788,6 @@ static void alo_store(unsigned char *data, alore_dtype dtype, size_t i, double v
     if (dtype == ALORE_F16) bits = alore_float_to_half((float)v);
     if (dtype == ALORE_BF16) bits = alore_float_to_bfloat((float)v);
     for (size_t k = 0; k < bytes; ++k) data[i * bytes + k] = (unsigned char)(bits >> 8 * k);
-}
-
-/* Add a tensor of the set's own. Its bytes, zeroed, or NULL and *s says why. */
-static unsigned char *alo_add_own(alore_weights *w, const char *name, alore_dtype dtype, alore_shape shape,
-                                  alore_status *s) {
-    uint64_t dims[4];
-    const alore_tensor t = {name, 0, NULL, 0, dims, shape.rank, dtype};
-    for (int k = 0; k < 4; ++k) dims[k] = (uint64_t)shape.dims[k];
-    *s = alore_weights_add(w, &t);
-    return *s == ALORE_OK ? (unsigned char *)alore_weights_data(w, name) : NULL;
 }
 
 /* Take the plan's parameters from the adapter; with `all` it holds no others. The first pass only looks. */

@@ -42,6 +42,7 @@ typedef struct app {
     const struct command *command;
     const char *operand; /* the argument that is no option, or NULL */
     alore_ctx ctx;
+    alore_weights *packed; /* the base as kernels read it, for all runs of the command */
     block *blocks;
     double shown; /* when progress was last shown */
     bool line;    /* a line of progress stands on the terminal */
@@ -594,7 +595,7 @@ static int check_options(app *a)
     for (name = strtok(list, " "); name; name = strtok(NULL, " "))
         if (!is_given(a, name))
             return fail(a, 2, name, "missing; alore %s %s", a->command->name, a->command->usage);
-    if (s->isa > 1) return fail(a, 2, "--isa", "this build has no SIMD level: auto and scalar are allowed");
+    if (!alore_isa_name((alore_isa)s->isa)) return fail(a, 2, "--isa", "this CPU or build has not got it");
     if (s->precision > 0) return fail(a, 2, "--precision", "this build has f32 only");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
@@ -914,7 +915,9 @@ static int make_machine(app *a, const network *n, const char *rules, bool train,
     int rc = build_model(a, n, rules, train, &out->model);
     if (!rc) rc = make_plan(a, out->model, batch, train, &out->plan);
     if (rc) return rc;
-    if (alore_run_create(out->plan, n->base, &out->run) || alore_run_reset(out->run, a->set.seed))
+    if (!a->packed && alore_weights_pack(out->plan, n->base, n->file, &a->packed))
+        return fail_library(a, 1, a->set.weights);
+    if (alore_run_create(out->plan, a->packed, &out->run) || alore_run_reset(out->run, a->set.seed))
         return fail_library(a, 1, a->set.weights);
     if (n->start && alore_run_load(out->run, n->start)) return fail_library(a, 1, n->adapter_path);
     return 0;
@@ -2018,6 +2021,7 @@ static int call(app *a, int argc, char **argv)
     if (rc) return rc;
     if (a->set.help) return help_command(a->command), 0;
     config.threads = a->set.threads > 1 ? (int)a->set.threads : 0;
+    config.isa = (alore_isa)a->set.isa;
     config.log = library_remark;
     config.user = a;
     if (alore_init(&a->ctx, &config)) return fail(a, 1, "alore", "cannot start");
