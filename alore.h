@@ -470,6 +470,8 @@ typedef struct alore_plan_opts {
     alore_optimizer      optimizer;
     bool                 train;
     alore_dtype          dtype;      /* of activations: F32, or F64 (reference)  */
+    alore_dtype          precision;  /* of products with frozen weights: F32, BF16, I8 (forward only);
+                                      * sums in f32; the others read packed weights */
     unsigned             off;        /* ALORE_NO_* bits                          */
     bool                 reference;  /* the reference kernels, sums in double    */
     const alore_backend *backend;    /* NULL: the CPU                            */
@@ -1257,8 +1259,8 @@ static void alo_parallel(alore_ctx *ctx, alore_task task, void *arg, int tasks) 
 
 /* ---- What the CPU has, by its own words: a compiler's builtin would ask for a library ---- */
 #ifdef ALO_X86
-static void alo_cpuid(uint32_t leaf, uint32_t *r) {
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
+static void alo_cpuid(uint32_t leaf, uint32_t part, uint32_t *r) {
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(part));
 }
 #endif
 
@@ -1267,16 +1269,17 @@ static unsigned alo_cpu(void) {
     unsigned has = 1u << ALORE_ISA_SCALAR;
 #ifdef ALO_X86
     uint32_t r[4], low, high, most;
-    alo_cpuid(0, r);
+    alo_cpuid(0, 0, r);
     most = r[0];
-    alo_cpuid(1, r);
+    alo_cpuid(1, 0, r);
     if (most < 7 || !(r[2] >> 27 & 1)) return has; /* no xgetbv */
     const bool fma = r[2] >> 12 & 1;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    alo_cpuid(7, r);
+    alo_cpuid(7, 0, r);
     if (fma && (low & 6) == 6 && r[1] >> 5 & 1) has |= 1u << ALORE_ISA_AVX2;
     if (has & 1u << ALORE_ISA_AVX2 && (low & 0xe6) == 0xe6 && (r[1] & 0xc0030000u) == 0xc0030000u)
-        has |= 1u << ALORE_ISA_AVX512;
+        has |= 1u << ALORE_ISA_AVX512 | (r[2] >> 11 & 1) << 9; /* ALO_OWN_I8, and ALO_OWN_BF16: */
+    if (has >> ALORE_ISA_AVX512 & 1) alo_cpuid(7, 1, r), has |= (r[0] >> 5 & 1) << 8;
 #elif defined(ALO_ARM)
     has |= 1u << ALORE_ISA_NEON;
 #endif
@@ -1408,7 +1411,8 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     const void       *extra;   /* optimisers: their settings                        */
     uint64_t          seed, step, sample; /* of the first here, since the last step */
     int               samples; /* per-sample operands have samples * rows rows      */
-    uint16_t          flags, packed; /* << k: operand k is packed (see product)     */
+    uint16_t          flags;
+    uint8_t           form, own; /* ALO_PACK_ of operand 1 (see product); ALO_OWN_ bits */
 };
 
 /* A forward kernel, then its pieces: name, reads, writes, what output 0 may overwrite, how, by what. */
@@ -1490,6 +1494,8 @@ typedef double alo_sum_t;               /* in which sums are made               
 enum { ALO_Y = ALO_IN, ALO_Z, ALO_X };  /* a call's outputs 0..2 as operands                         */
 enum { ALO_ALL = -1 };                  /* as a sample: the rows of all samples, as one matrix       */
 enum { ALO_PANEL = 32 };                /* most columns of a packed panel (see product)              */
+enum { ALO_PACK_NONE, ALO_PACK_F32, ALO_PACK_BF16, ALO_PACK_I8, ALO_OWN }; /* forms of panels        */
+enum { ALO_OWN_BF16 = 1, ALO_OWN_I8 = 2 }; /* dot products that the CPU itself has                   */
 enum { ALO_DEEP = 768, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
 enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
 
@@ -1519,8 +1525,8 @@ typedef struct alo_mat {                /* a matrix by its strides: to transpose
 typedef struct alo_job {                /* y = f(start + a b + bias) times: a product, what follows  */
     alo_mat      y, a, b, start, slope, times; /* slope: f' of it. Absent: 0, none, 1                */
     const float *bias;                  /* a row, or NULL                                            */
-    int          act, packed;           /* 0 or 1 + kind; b is 1 packed, 2 the transpose of it       */
-    bool         follows;               /* there is more than start + a b                            */
+    int          act, form, own;        /* 0 or 1 + kind; ALO_PACK_ of b; ALO_OWN_ bits              */
+    bool         turned, follows;       /* b is the transpose of what is packed; more than start + a b */
 } alo_job;
 
 typedef struct alo_row_kernels {        /* what kernels ask of a level of the CPU                    */
@@ -1534,7 +1540,7 @@ typedef struct alo_level {              /* a level of the CPU                   
     const alo_fast *fast;               /* what it has for the reference's                           */
     size_t          fast_count;
     int             panel;              /* columns of a packed panel                                 */
-    void (*pack)(float *to, int room, const float *from, ptrdiff_t row, ptrdiff_t col, int n, int k);
+    void (*pack)(int form, float *to, const float *from, int n, int in);
 } alo_level;
 /* clang-format on */
 
@@ -2351,7 +2357,11 @@ static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW
  *   fma  a b + c     nfma  c - a b    less  a < b ? x : y
  *   round  to even, |a| < 2^22        pow2  2^a for whole a in -126..127
  *   sum most  of the lanes            turn  transposes LANES vectors
- *   hold  keeps a in a register: else gcc reads it from memory at each use */
+ * As words of 32 bits, of a pair of bfloat16 or of four bytes:
+ *   upper lower  the two of a pair as f32, lower in the lower bits      under  a >> 16      or      zip
+ *   pairs  2 LANES floats to pairs    bytes  4 LANES floats, scaled and rounded, + 128, to bytes
+ *   dot8   c += a's bytes times b's, a's from 0 to 255, b's signed      whole  integers to f32
+ * V_HOLD keeps a vector in a register: else gcc reads it from memory at each use. */
 
 /* clang-format off */
 #define ALO_PASTE(a, b) a##b
@@ -2433,6 +2443,49 @@ static ALO_INLINE void V(turn)(vec *r) {
     for (int i = 0; i < ALO_L(lanes); ++i)
         for (int j = 0; j < ALO_L(lanes); ++j) ((float *)r)[i * ALO_L(lanes) + j] = part[j][i];
 }
+WORD1(upper, ALO_REAL(ALO_INTS(a) & 0xffff0000u))
+WORD1(lower, ALO_REAL(ALO_INTS(a) << 16))
+WORD1(under, ALO_REAL(ALO_INTS(a) >> 16))
+WORD2(or, ALO_REAL(ALO_INTS(a) | ALO_INTS(b)))
+static ALO_INLINE vec V(whole)(vec a) {
+    for (int i = 0; i < ALO_L(lanes); ++i) ALO_LANE(a, i) = (float)(int32_t)alo_bits(ALO_LANE(a, i));
+    return a;
+}
+static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
+    float part[2][ALO_L(lanes)], both[2 * ALO_L(lanes)];
+    V(store)(part[0], a);
+    V(store)(part[1], b);
+    for (int i = 0; i < 2 * ALO_L(lanes); ++i) both[i] = part[i & 1][i / 2];
+    *low = V(load)(both);
+    *high = V(load)(both + ALO_L(lanes));
+}
+static ALO_INLINE vec V(pairs)(const float *p) {
+    float part[ALO_L(lanes)];
+    for (int i = 0; i < ALO_L(lanes); ++i)
+        part[i] = alo_float(alore_float_to_bfloat(p[2 * i]) | (uint32_t)alore_float_to_bfloat(p[2 * i + 1]) << 16);
+    return V(load)(part);
+}
+static ALO_INLINE vec V(bytes)(const float *p, float scale) {
+    float part[ALO_L(lanes)];
+    for (int i = 0; i < ALO_L(lanes); ++i) {
+        uint32_t word = 0;
+        for (int k = 0; k < 4; ++k)
+            word |= ((uint32_t)(alo_nearest(p[4 * i + k] * scale) + 128) & 255u) << 8 * k;
+        part[i] = alo_float(word);
+    }
+    return V(load)(part);
+}
+static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
+    uint32_t x[ALO_L(lanes)], y[ALO_L(lanes)], z[ALO_L(lanes)];
+    memcpy(x, &a, sizeof x);
+    memcpy(y, &b, sizeof y);
+    memcpy(z, &c, sizeof z);
+    for (int i = 0; i < ALO_L(lanes); ++i)
+        for (int k = 0; k < 32; k += 8)
+            z[i] += (x[i] >> k & 255u) * (uint32_t)(((int32_t)(y[i] >> k & 255u) ^ 128) - 128);
+    memcpy(&c, z, sizeof z);
+    return c;
+}
 #define V_HOLD(x) (void)0
 #undef ALO_INTS
 #undef ALO_REAL
@@ -2494,6 +2547,43 @@ static ALO_INLINE void V(turn)(vec *r) {
     }
     ALO_UNROLL for (int i = 0; i < 8; ++i) r[i] = t[i];
 }
+#define I(v) _mm256_castps_si256(v)
+#define R(v) _mm256_castsi256_ps(v)
+WORD1(upper, R(_mm256_and_si256(I(a), _mm256_set1_epi32(-65536))))
+WORD1(lower, R(_mm256_slli_epi32(I(a), 16)))
+WORD1(under, R(_mm256_srli_epi32(I(a), 16)))
+WORD2(or, _mm256_or_ps(a, b))
+WORD1(whole, _mm256_cvtepi32_ps(I(a)))
+static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
+    const vec even = _mm256_unpacklo_ps(a, b), odd = _mm256_unpackhi_ps(a, b);
+    *low = _mm256_permute2f128_ps(even, odd, 0x20);
+    *high = _mm256_permute2f128_ps(even, odd, 0x31);
+}
+static ALO_INLINE __m256i alo_round16_avx2(vec v) { /* to bfloat16, in the lower bits */
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(I(v), 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(I(v), _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+}
+static ALO_INLINE vec V(pairs)(const float *p) {
+    const __m256i both = _mm256_packus_epi32(alo_round16_avx2(V(load)(p)), alo_round16_avx2(V(load)(p + 8)));
+    return R(_mm256_permute4x64_epi64(both, 0xd8));
+}
+static ALO_INLINE __m256i alo_round8_avx2(const float *p, vec scale) {
+    return _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(V(load)(p), scale)), _mm256_set1_epi32(128));
+}
+static ALO_INLINE vec V(bytes)(const float *p, float scale) {
+    const vec by = V(set)(scale);
+    const __m256i low = _mm256_packus_epi32(alo_round8_avx2(p, by), alo_round8_avx2(p + 8, by));
+    const __m256i high = _mm256_packus_epi32(alo_round8_avx2(p + 16, by), alo_round8_avx2(p + 24, by));
+    return R(_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+}
+static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
+    const __m256i even = _mm256_madd_epi16(_mm256_and_si256(I(a), _mm256_set1_epi16(255)),
+                                           _mm256_srai_epi16(_mm256_slli_epi16(I(b), 8), 8));
+    const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(I(a), 8), _mm256_srai_epi16(I(b), 8));
+    return R(_mm256_add_epi32(I(c), _mm256_add_epi32(even, odd)));
+}
+#undef I
+#undef R
 #define V_HOLD(x) ALO_HOLD("+x", x)
 
 #elif ALO_STAMP == 3 /* ---- AVX-512: F, BW, DQ, VL ---- */
@@ -2546,12 +2636,62 @@ static ALO_INLINE void V(turn)(vec *r) {
     }
 }
 #undef ALO_FIRST
+#define I(v) _mm512_castps_si512(v)
+#define R(v) _mm512_castsi512_ps(v)
+WORD1(upper, R(_mm512_and_si512(I(a), _mm512_set1_epi32(-65536))))
+WORD1(lower, R(_mm512_slli_epi32(I(a), 16)))
+WORD1(under, R(_mm512_srli_epi32(I(a), 16)))
+WORD2(or, R(_mm512_or_si512(I(a), I(b))))
+WORD1(whole, _mm512_cvtepi32_ps(I(a)))
+static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *low = _mm512_permutex2var_ps(a, first, b);
+    *high = _mm512_permutex2var_ps(a, _mm512_add_epi32(first, _mm512_set1_epi32(8)), b);
+}
+static ALO_INLINE __m256i alo_round16_avx512(vec v) {
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(I(v), 16), _mm512_set1_epi32(1));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(
+        _mm512_add_epi32(I(v), _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16));
+}
+static ALO_INLINE vec V(pairs)(const float *p) {
+    return R(_mm512_inserti64x4(_mm512_castsi256_si512(alo_round16_avx512(V(load)(p))),
+                                alo_round16_avx512(V(load)(p + 16)), 1));
+}
+static ALO_INLINE __m128i alo_round8_avx512(const float *p, vec scale) {
+    return _mm512_cvtepi32_epi8(
+        _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(V(load)(p), scale)), _mm512_set1_epi32(128)));
+}
+static ALO_INLINE vec V(bytes)(const float *p, float scale) {
+    const vec by = V(set)(scale);
+    __m512i all = _mm512_castsi128_si512(alo_round8_avx512(p, by));
+    all = _mm512_inserti32x4(all, alo_round8_avx512(p + 16, by), 1);
+    all = _mm512_inserti32x4(all, alo_round8_avx512(p + 32, by), 2);
+    return R(_mm512_inserti32x4(all, alo_round8_avx512(p + 48, by), 3));
+}
+static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
+    const __m512i even = _mm512_madd_epi16(_mm512_and_si512(I(a), _mm512_set1_epi16(255)),
+                                           _mm512_srai_epi16(_mm512_slli_epi16(I(b), 8), 8));
+    const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(I(a), 8), _mm512_srai_epi16(I(b), 8));
+    return R(_mm512_add_epi32(I(c), _mm512_add_epi32(even, odd)));
+}
+/* The same by instructions that not every AVX-512 has; the rounding of dot16 is that of two products. */
+static ALO_INLINE vec V(dot16_own)(vec a, vec b, vec c) {
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+    return c;
+}
+static ALO_INLINE vec V(dot8_own)(vec a, vec b, vec c) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+    return c;
+}
+#define ALO_OWN_DOTS
+#undef I
+#undef R
 #define V_HOLD(x) ALO_HOLD("+v", x)
 
 #elif ALO_STAMP == 4 /* ---- NEON, 64 bits ---- */
 #define ALO_LEVEL _neon
 typedef float32x4_t vec;
-enum { ALO_L(mr) = 8, ALO_L(nv) = 3, ALO_L(lanes) = 4 };
+enum { ALO_L(mr) = 8, ALO_L(nv) = 2, ALO_L(lanes) = 4 };
 static ALO_INLINE vec  V(load)(const float *p) { return vld1q_f32(p); }
 static ALO_INLINE void V(store)(float *p, vec v) { vst1q_f32(p, v); }
 static ALO_INLINE vec  V(load_some)(const float *p, int n) {
@@ -2586,9 +2726,55 @@ static ALO_INLINE void V(turn)(vec *r) {
     r[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
     r[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
+#define I(v) vreinterpretq_u32_f32(v)
+#define R(v) vreinterpretq_f32_u32(v)
+WORD1(upper, R(vandq_u32(I(a), vdupq_n_u32(0xffff0000u))))
+WORD1(lower, R(vshlq_n_u32(I(a), 16)))
+WORD1(under, R(vshrq_n_u32(I(a), 16)))
+WORD2(or, R(vorrq_u32(I(a), I(b))))
+WORD1(whole, vcvtq_f32_s32(vreinterpretq_s32_f32(a)))
+#undef I
+#undef R
+static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
+    float part[2][ALO_L(lanes)], both[2 * ALO_L(lanes)];
+    V(store)(part[0], a);
+    V(store)(part[1], b);
+    for (int i = 0; i < 2 * ALO_L(lanes); ++i) both[i] = part[i & 1][i / 2];
+    *low = V(load)(both);
+    *high = V(load)(both + ALO_L(lanes));
+}
+static ALO_INLINE vec V(pairs)(const float *p) {
+    float part[ALO_L(lanes)];
+    for (int i = 0; i < ALO_L(lanes); ++i)
+        part[i] = alo_float(alore_float_to_bfloat(p[2 * i]) | (uint32_t)alore_float_to_bfloat(p[2 * i + 1]) << 16);
+    return V(load)(part);
+}
+static ALO_INLINE vec V(bytes)(const float *p, float scale) {
+    float part[ALO_L(lanes)];
+    for (int i = 0; i < ALO_L(lanes); ++i) {
+        uint32_t word = 0;
+        for (int k = 0; k < 4; ++k)
+            word |= ((uint32_t)(alo_nearest(p[4 * i + k] * scale) + 128) & 255u) << 8 * k;
+        part[i] = alo_float(word);
+    }
+    return V(load)(part);
+}
+static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
+    uint32_t x[ALO_L(lanes)], y[ALO_L(lanes)], z[ALO_L(lanes)];
+    memcpy(x, &a, sizeof x);
+    memcpy(y, &b, sizeof y);
+    memcpy(z, &c, sizeof z);
+    for (int i = 0; i < ALO_L(lanes); ++i)
+        for (int k = 0; k < 32; k += 8)
+            z[i] += (x[i] >> k & 255u) * (uint32_t)(((int32_t)(y[i] >> k & 255u) ^ 128) - 128);
+    memcpy(&c, z, sizeof z);
+    return c;
+}
 #define V_HOLD(x) (void)0
 #endif
 
+/* c + the dot product of two pairs; the upper terms first, as the CPU's own instruction. */
+WORD3(dot16, V(fma)(V(lower)(a), V(lower)(b), V(fma)(V(upper)(a), V(upper)(b), c)))
 enum { ALO_L(nr) = ALO_L(nv) * ALO_L(lanes) }; /* columns of a tile and of a panel */
 
 /* e^a to 1.5 ulp for a up to 88; 0 below -87, NaN stays NaN. As alo_exp, with fused products. */
@@ -2678,24 +2864,37 @@ ALO_APART static vec V(act)(int kind, vec x, vec *slope) {
 /* ============================================================================
  * >> 09 product
  * y = a b, and what follows a product, on one level of the CPU. b is cut into panels of `nr` columns, whose
- * rows lie one behind the other; a into panels of at most `mr` rows, balanced, so that none is left with a
- * single row. A tile, all sums of a panel's rows by a panel's columns, stays in registers while it walks
- * through ALO_DEEP terms; then it is added to y. Each number of y is one sum in one order, whatever the
- * shape around it, the thread, or the place. What follows (bias, activation ...) is done to a tile's rows
- * while they are in the first cache.
+ * rows lie one behind the other; a into strips of at most `mr` rows, balanced, so that none is left with a
+ * single row. A tile, all sums of a strip's rows by a panel's columns, stays in registers while it walks
+ * through ALO_DEEP words; then it is added to y. Each number of y is one sum in one order, whatever the
+ * shape around it, the thread, or the place. What follows (bias, activation ...) is done to a tile while it
+ * is in the first cache.
  *
- * Frozen weights may be packed before: panels of `nr` rows of W [out, in], each [in, nr]. Its transpose is
- * read from the same panels by turning blocks of them, which costs 2 to 3 of 100 at 197 rows. */
+ * A word is a float, two bfloat16 or four bytes of successive terms: the tile is the same, its dot product
+ * another. Frozen weights W [out, in] are packed before, `nr` rows to a panel [words of in, nr]; their
+ * transpose is read from the same panels by turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
+ * Bytes: a row of a has one scale, a row of W another; a's have 128 added, which `excess` takes away. */
 
-/* What a tile needs: y (+)= a b for `rows` rows of k terms. */
-typedef struct ALO_L(strip) {
-    const float *a, *b, *from;  /* from: what y starts from, NULL: zero */
+static ALO_INLINE int ALO_L(terms)(int form) { return form == ALO_PACK_BF16 ? 2 : form == ALO_PACK_I8 ? 4 : 1; }
+
+typedef struct ALO_L(strip) {   /* what a tile needs: y = from + a b for k words */
+    const float *a, *b, *from;  /* from NULL: zero */
     float *y;
     ptrdiff_t a_row, a_col, b_row, y_row, from_row;
     int k;
 } ALO_L(strip);
+typedef void (*ALO_L(tiler))(const ALO_L(strip) *s, int rows);
 
-static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const int wide, const bool packed) {
+static ALO_INLINE vec ALO_L(dot)(const int form, vec a, vec b, vec c) {
+#ifdef ALO_OWN_DOTS
+    if (form == ALO_PACK_BF16 + ALO_OWN) return V(dot16_own)(a, b, c);
+    if (form == ALO_PACK_I8 + ALO_OWN) return V(dot8_own)(a, b, c);
+#endif
+    return form == ALO_PACK_I8 ? V(dot8)(a, b, c) : form == ALO_PACK_BF16 ? V(dot16)(a, b, c) : V(fma)(a, b, c);
+}
+
+static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const int wide, const bool packed,
+                                   const int form) {
     vec sum[ALO_L(mr)][ALO_L(nv)];
     const float *a = s->a, *b = s->b;
     const ptrdiff_t a_row = packed ? 1 : s->a_row, a_col = packed ? rows : s->a_col;
@@ -2709,36 +2908,47 @@ static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const 
         ALO_UNROLL for (int i = 0; i < rows; ++i) {
             vec x = V(set)(a[i * a_row]);
             V_HOLD(x);
-            ALO_UNROLL for (int j = 0; j < wide; ++j) sum[i][j] = V(fma)(x, of_b[j], sum[i][j]);
+            ALO_UNROLL for (int j = 0; j < wide; ++j) sum[i][j] = ALO_L(dot)(form, x, of_b[j], sum[i][j]);
         }
     }
     ALO_UNROLL for (int i = 0; i < rows; ++i)
         ALO_UNROLL for (int j = 0; j < wide; ++j) V(store)(s->y + i * s->y_row + j * ALO_L(lanes), sum[i][j]);
 }
 
-#define ALO_TILE(n) case n: if (n <= ALO_L(mr)) ALO_L(tile)(s, n, wide, packed); break;
-static ALO_INLINE void ALO_L(tile_of)(const ALO_L(strip) *s, int rows, const int wide, const bool packed) {
+/* clang-format off */
+#define ALO_TILE(n) case n: if (n <= ALO_L(mr)) ALO_L(tile)(s, n, wide, packed, form); break;
+static ALO_INLINE void ALO_L(tile_of)(const ALO_L(strip) *s, int rows, const int wide, const bool packed,
+                                      const int form) {
     switch (rows) {
     ALO_TILE(1) ALO_TILE(2) ALO_TILE(3) ALO_TILE(4) ALO_TILE(5) ALO_TILE(6)
     ALO_TILE(7) ALO_TILE(8) ALO_TILE(9) ALO_TILE(10) ALO_TILE(11) ALO_TILE(12)
     default: break;
     }
 }
+#define ALO_TILER(name, wide, packed, form)                                                                  \
+    ALO_APART static void ALO_L(name)(const ALO_L(strip) *s, int rows) {                                     \
+        ALO_L(tile_of)(s, rows, wide, packed, form);                                                         \
+    }
+ALO_TILER(tile_plain, ALO_L(nv), false, ALO_PACK_F32)
+ALO_TILER(tile_slim, 1, false, ALO_PACK_F32)
+ALO_TILER(tile_f32, ALO_L(nv), true, ALO_PACK_F32)
+ALO_TILER(tile_bf16, ALO_L(nv), true, ALO_PACK_BF16)
+ALO_TILER(tile_i8, ALO_L(nv), true, ALO_PACK_I8)
+#ifdef ALO_OWN_DOTS
+ALO_TILER(tile_bf16_own, ALO_L(nv), true, ALO_PACK_BF16 + ALO_OWN)
+ALO_TILER(tile_i8_own, ALO_L(nv), true, ALO_PACK_I8 + ALO_OWN)
+#endif
 #undef ALO_TILE
-ALO_APART static void ALO_L(tile_packed)(const ALO_L(strip) *s, int rows) {
-    ALO_L(tile_of)(s, rows, ALO_L(nv), true);
-}
-ALO_APART static void ALO_L(tile_plain)(const ALO_L(strip) *s, int rows) {
-    ALO_L(tile_of)(s, rows, ALO_L(nv), false);
-}
-ALO_APART static void ALO_L(tile_slim)(const ALO_L(strip) *s, int rows) { ALO_L(tile_of)(s, rows, 1, false); }
+#undef ALO_TILER
+/* clang-format on */
 
 /* to[e, i] = from[i row + e col] for i < n, 0 for i up to `room`; e < k. */
 static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, ptrdiff_t col, int n, int k) {
     const int L = ALO_L(lanes);
     if (row == 1 && n == room && room % L == 0) { /* whole rows of panels */
         for (int e = 0; e < k; ++e)
-            for (int i = 0; i < room; i += L) V(store)(to + (ptrdiff_t)e * room + i, V(load)(from + e * col + i));
+            for (int i = 0; i < room; i += L)
+                V(store)(to + (ptrdiff_t)e * room + i, V(load)(from + e * col + i));
         return;
     }
     for (int first = 0; first < room; first += L) {
@@ -2764,23 +2974,130 @@ static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, p
     }
 }
 
-/* Row panels: how many of at most `mr` rows, and where the p-th begins. */
-static int ALO_L(panels)(int rows) { return (rows + ALO_L(mr) - 1) / ALO_L(mr); }
-static int ALO_L(panel)(int rows, int p) {
-    const int count = ALO_L(panels)(rows), least = rows / count, more = rows % count;
+/* The same for words of `form`: k terms of each row, one behind the other; bytes are scaled by scale[i]. */
+static void ALO_L(pack_words)(int form, float *to, int room, const float *from, ptrdiff_t row, int n, int k,
+                              const float *scale) {
+    const int L = ALO_L(lanes), terms = ALO_L(terms)(form), words = (k + terms - 1) / terms;
+    float part[4 * ALO_L(lanes)];
+    for (int first = 0; first < room; first += L) {
+        const int end = room - first < L ? room - first : L;
+        float *out = to + first;
+        for (int e = 0; e < words; e += L) {
+            const int left = k - e * terms < L * terms ? k - e * terms : L * terms;
+            const int rows = words - e < L ? words - e : L;
+            vec r[ALO_L(lanes)];
+            const bool full = first + L <= n && left == L * terms;
+            const float *base = from + first * row + (ptrdiff_t)e * terms;
+            if (full && form == ALO_PACK_BF16)
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i) r[i] = V(pairs)(base + i * row);
+            else if (full)
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i) r[i] = V(bytes)(base + i * row, scale[first + i]);
+            for (int i = 0; i < L && !full; ++i) {
+                const float *at = base + i * row;
+                const float by = form == ALO_PACK_I8 && first + i < n ? scale[first + i] : 1.0f;
+                if (first + i >= n || left < L * terms) { /* zeros beside what there is */
+                    for (int q = 0; q < L * terms; ++q) part[q] = first + i < n && q < left ? at[q] : 0.0f;
+                    at = part;
+                }
+                r[i] = form == ALO_PACK_I8 ? V(bytes)(at, by) : V(pairs)(at);
+            }
+            V(turn)(r);
+            for (int i = 0; i < rows; ++i, out += room) {
+                if (end == L) V(store)(out, r[i]);
+                else V(store_some)(out, r[i], end);
+            }
+        }
+    }
+}
+
+/* Pairs along `in` of a panel [in words, nr] of W to pairs along its nr rows: to[o / 2, i]; the first and the
+ * last of `n` columns i lie in one panel of to. */
+static void ALO_L(turn_pairs)(float *to, const float *panel, int first, int n, int words) {
+    const int L = ALO_L(lanes), nr = ALO_L(nr);
+    for (int o = 0; o < nr; o += L) {
+        vec r[ALO_L(lanes) + 1], low, high;
+        for (int i = 0; i < L; ++i)
+            r[i] = 2 * i < n ? V(load)(panel + (ptrdiff_t)(first / 2 + i) * nr + o) : V(set)(0.0f);
+        V(turn)(r);
+        for (int i = 0; i < L && (o + i) / 2 < words; i += 2) {
+            float *out = to + (ptrdiff_t)(o + i) / 2 * nr;
+            V(zip)(V(or)(V(under)(V(lower)(r[i])), V(lower)(r[i + 1])),
+                   V(or)(V(under)(r[i]), V(upper)(r[i + 1])), &low, &high);
+            V(store)(out, low);
+            V(store)(out + L, high);
+        }
+    }
+}
+
+/* Rows of W [out, in] as a panel of `form`, from f32. Bytes are followed by a row of scales and one of excess. */
+static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int in) {
+    const int nr = ALO_L(nr), words = (in + 3) / 4;
+    float scale[ALO_L(nr)];
+    if (form == ALO_PACK_F32) ALO_L(pack)(to, nr, from, in, 1, n, in);
+    if (form == ALO_PACK_BF16) ALO_L(pack_words)(form, to, nr, from, in, n, in, NULL);
+    if (form != ALO_PACK_I8) return;
+    for (int i = 0; i < n; ++i) {
+        float most = 0;
+        for (int e = 0; e < in; ++e) {
+            const float x = from[(ptrdiff_t)i * in + e];
+            most = x > most ? x : -x > most ? -x : most;
+        }
+        to[(ptrdiff_t)words * nr + i] = most / 127.0f;
+        scale[i] = most > 0 ? 127.0f / most : 0.0f;
+    }
+    ALO_L(pack_words)(form, to, nr, from, in, n, in, scale);
+    for (int i = 0; i < nr; ++i) {
+        int32_t sum = 0;
+        for (int e = 0; e < words; ++e) {
+            float *at = to + (ptrdiff_t)e * nr + i;
+            const uint32_t word = i < n ? alo_bits(*at) ^ 0x80808080u : 0;
+            *at = alo_float(word);
+            for (int k = 0; k < 32; k += 8) sum += (int32_t)((word >> k & 255u) ^ 128u) - 128;
+        }
+        if (i >= n) to[(ptrdiff_t)words * nr + i] = 0;
+        to[(ptrdiff_t)(words + 1) * nr + i] = alo_float((uint32_t)(128 * sum));
+    }
+}
+
+/* The largest magnitude of a row. */
+static float ALO_L(magnitude)(const float *x, int count) {
+    const vec zero = V(set)(0.0f);
+    vec most = zero;
+    for (int j = 0; j < count; j += ALO_L(lanes)) {
+        const int some = count - j;
+        const vec v = some < ALO_L(lanes) ? V(load_some)(x + j, some) : V(load)(x + j);
+        most = V(max)(most, V(max)(V(sub)(zero, v), v));
+    }
+    return V(most)(most);
+}
+
+/* Strips: how many of at most `mr` rows, and where the p-th begins. */
+static int ALO_L(strips)(int rows) { return (rows + ALO_L(mr) - 1) / ALO_L(mr); }
+static int ALO_L(begin)(int rows, int p) {
+    const int count = ALO_L(strips)(rows), least = rows / count, more = rows % count;
     return p * least + (p < more ? p : more);
 }
 
-/* What follows the product, for `rows` x `n` numbers of y from (row, col) on, while they are warm. */
-static void ALO_L(follow)(const alo_job *o, int row, int col, int rows, int n) {
+static ALO_INLINE float *ALO_L(spot)(const alo_mat *a, int row, int col) {
+    return a->p ? (float *)a->p + a->at + row * a->row + col : NULL;
+}
+
+/* What follows the product, for rows x n sums at `sum`, which are y's from (row, col) on. For bytes `scale`
+ * has those of a's rows and `b` the end of b's panel. */
+static void ALO_L(follow)(const alo_job *o, const float *sum, ptrdiff_t sum_row, int row, int col, int rows,
+                          int n, const float *scale, const float *b) {
     const int L = ALO_L(lanes);
-    for (int i = row; i < row + rows; ++i) {
-        float *y = (float *)o->y.p + o->y.at + i * o->y.row + col;
-        float *z = o->slope.p ? (float *)o->slope.p + o->slope.at + i * o->slope.row + col : NULL;
-        const float *m = o->times.p ? (const float *)o->times.p + o->times.at + i * o->times.row + col : NULL;
+    for (int i = 0; i < rows; ++i, sum += sum_row) {
+        float *y = ALO_L(spot)(&o->y, row + i, col), *z = ALO_L(spot)(&o->slope, row + i, col);
+        const float *m = ALO_L(spot)(&o->times, row + i, col), *from = ALO_L(spot)(&o->start, row + i, col);
         for (int j = 0; j < n; j += L) {
             const int some = n - j < L ? n - j : L;
-            vec x = some == L ? V(load)(y + j) : V(load_some)(y + j, some), slope = x;
+            vec x = some == L ? V(load)(sum + j) : V(load_some)(sum + j, some), slope = x;
+            if (scale) { /* the sums are integers, their excess exact in f32 up to 2^24 */
+                x = V(mul)(V(sub)(V(whole)(x), V(whole)(V(load)(b + ALO_L(nr) + j))),
+                           V(mul)(V(set)(scale[i]), V(load)(b + j)));
+                if (from) x = V(add)(x, V(load_some)(from + j, some));
+            }
             if (o->bias) x = V(add)(x, V(load_some)(o->bias + col + j, some));
             if (o->act) x = V(act)(o->act - 1, x, z ? &slope : NULL);
             if (m) x = V(mul)(x, V(load_some)(m + j, some));
@@ -2790,39 +3107,44 @@ static void ALO_L(follow)(const alo_job *o, int row, int col, int rows, int n) {
     }
 }
 
-/* One tile: rows x n numbers of y from (row, col) on. `s` has the a, b and k of it. */
-static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, void (*tile)(const ALO_L(strip) *, int),
-                         int row, int col, int rows, int n, int wide, bool begin) {
+/* One tile: rows x n numbers of y from (row, col) on; `s` has its a, b and k. `last`: they are complete. */
+static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, int row, int col, int rows, int n,
+                         int wide, bool first, bool last, const float *scale) {
     float edge[ALO_L(mr) * ALO_L(nr)];
-    const alo_mat *from = begin ? &o->start : &o->y;
-    float *y = (float *)o->y.p + o->y.at + row * o->y.row + col;
-    s->from = from->p ? (const float *)from->p + from->at + row * from->row + col : NULL;
-    s->from_row = from->row;
-    s->y = y;
-    s->y_row = o->y.row;
-    if (n == wide) {
-        tile(s, rows);
-        return;
+    const bool apart = n < wide || scale != NULL;
+    float *y = ALO_L(spot)(&o->y, row, col);
+    s->from = scale ? NULL : first ? ALO_L(spot)(&o->start, row, col) : y;
+    s->from_row = first ? o->start.row : o->y.row;
+    s->y = apart ? edge : y;
+    s->y_row = apart ? wide : o->y.row;
+    if (apart && s->from) {
+        for (int i = 0; i < rows; ++i)
+            for (int j = 0; j < wide; ++j) edge[i * wide + j] = j < n ? s->from[i * s->from_row + j] : 0.0f;
+        s->from = edge;
+        s->from_row = wide;
     }
-    for (int i = 0; s->from && i < rows; ++i)
-        for (int j = 0; j < n; ++j) edge[i * wide + j] = s->from[i * s->from_row + j];
-    if (s->from) s->from = edge;
-    s->from_row = s->y_row = wide;
-    s->y = edge;
-    tile(s, rows);
-    for (int i = 0; i < rows; ++i)
-        for (int j = 0; j < n; ++j) y[i * o->y.row + j] = edge[i * wide + j];
+    tiler(s, rows);
+    if (last && (o->follows || scale))
+        ALO_L(follow)(o, s->y, s->y_row, row, col, rows, n, scale, s->b + (ptrdiff_t)s->k * ALO_L(nr));
+    else if (apart)
+        for (int i = 0; i < rows; ++i)
+            for (int j = 0; j < n; ++j) y[i * o->y.row + j] = edge[i * wide + j];
 }
 
-/* Terms e .. e+k-1 of panel `p` of b, packed where they are not already. */
-static const float *ALO_L(panel_of)(const alo_job *o, int p, int e, int k, float *room) {
+/* Words e .. e+k-1 of panel `p` of b, packed where they are not already. */
+static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *room) {
     const int nr = ALO_L(nr), n = o->b.cols - p * nr < nr ? o->b.cols - p * nr : nr;
+    const int terms = ALO_L(terms)(o->form), words = (o->b.rows + terms - 1) / terms;
     const float *b = (const float *)o->b.p + o->b.at;
-    if (o->packed == 1) return b + ((ptrdiff_t)p * o->b.rows + e) * nr;
-    if (o->packed == 2) /* turned: its columns lie in blocks of nr terms */
+    if (o->form && !o->turned)
+        return b + ((ptrdiff_t)p * (words + (o->form == ALO_PACK_I8 ? 2 : 0)) + e) * nr;
+    if (o->form == ALO_PACK_F32) /* its columns lie in blocks of nr terms */
         for (int at = 0; at < k; at += nr)
             ALO_L(pack)(room + at * nr, nr, b + ((ptrdiff_t)(e + at) / nr * o->b.cols + p * nr) * nr, nr, 1, n,
                         k - at < nr ? k - at : nr);
+    else if (o->form == ALO_PACK_BF16)
+        for (int at = 0; at < k; at += nr / 2)
+            ALO_L(turn_pairs)(room + at * nr, b + (ptrdiff_t)(e + at) * 2 * ((o->b.cols + 1) / 2), p * nr, n, k - at);
     else
         ALO_L(pack)(room, nr, b + e * o->b.row + (ptrdiff_t)p * nr * o->b.col, o->b.col, o->b.row, n, k);
     return room;
@@ -2830,33 +3152,50 @@ static const float *ALO_L(panel_of)(const alo_job *o, int p, int e, int k, float
 
 /* Panels first .. last-1 of y's columns. Scratch: alo_job_room. */
 static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
-    const int nr = ALO_L(nr), depth = o->a.cols;
+    const int nr = ALO_L(nr), terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
+    const bool bytes = o->form == ALO_PACK_I8;
+    const int deep = bytes || words < ALO_DEEP ? words : (int)ALO_DEEP;
     const float *a = (const float *)o->a.p + o->a.at;
-    float *room = (float *)scratch;
-    float *const strips = room + (size_t)(depth < ALO_DEEP ? depth : (int)ALO_DEEP) * ALO_PANEL;
+    float *room = (float *)scratch, *const strips = room + (ptrdiff_t)deep * ALO_PANEL;
+    float scale[ALO_HIGH], inverse[ALO_HIGH];
+    ALO_L(tiler) tiler = bytes ? ALO_L(tile_i8) : o->form == ALO_PACK_BF16 ? ALO_L(tile_bf16) : ALO_L(tile_f32);
     ALO_L(strip) s;
+#ifdef ALO_OWN_DOTS
+    if (bytes && o->own & ALO_OWN_I8) tiler = ALO_L(tile_i8_own);
+    if (o->form == ALO_PACK_BF16 && o->own & ALO_OWN_BF16) tiler = ALO_L(tile_bf16_own);
+#endif
     memset(&s, 0, sizeof s);
     for (int top = 0; top < o->y.rows; top += ALO_HIGH) {
-        const int rows = o->y.rows - top < ALO_HIGH ? o->y.rows - top : (int)ALO_HIGH, count = ALO_L(panels)(rows);
-        for (int e = 0; e < depth; e += ALO_DEEP) {
-            const int k = depth - e < ALO_DEEP ? depth - e : (int)ALO_DEEP;
+        const int rows = o->y.rows - top < ALO_HIGH ? o->y.rows - top : (int)ALO_HIGH;
+        const int count = ALO_L(strips)(rows);
+        for (int i = 0; bytes && i < rows; ++i) {
+            const float most = ALO_L(magnitude)(a + (top + i) * o->a.row, o->a.cols);
+            scale[i] = most / 127.0f;
+            inverse[i] = most > 0 ? 127.0f / most : 0.0f;
+        }
+        for (int e = 0; e < words; e += deep) {
+            const int k = words - e < deep ? words - e : deep, left = o->a.cols - e * terms;
             for (int p = 0; p < count; ++p) {
-                const int row = ALO_L(panel)(rows, p), n = ALO_L(panel)(rows, p + 1) - row;
-                ALO_L(pack)(strips + (ptrdiff_t)row * k, n, a + (top + row) * o->a.row + e * o->a.col, o->a.row,
-                            o->a.col, n, k);
+                const int row = ALO_L(begin)(rows, p), n = ALO_L(begin)(rows, p + 1) - row;
+                const float *from = a + (top + row) * o->a.row + (ptrdiff_t)e * terms * o->a.col;
+                float *to = strips + (ptrdiff_t)row * k;
+                if (terms == 1) ALO_L(pack)(to, n, from, o->a.row, o->a.col, n, k);
+                else
+                    ALO_L(pack_words)(o->form, to, n, from, o->a.row, n, left < k * terms ? left : k * terms,
+                                      inverse + row);
             }
             s.k = k;
             for (int q = first; q < last; ++q) {
                 const int col = q * nr, n = o->y.cols - col < nr ? o->y.cols - col : nr;
-                s.b = ALO_L(panel_of)(o, q, e, k, room);
-                const char *next = (const char *)s.b + (ptrdiff_t)depth * nr * 4;
-                const int lines = o->packed == 1 && q + 1 < last ? k * nr / 16 / count : 0;
+                s.b = ALO_L(panel)(o, q, e, k, room);
+                const char *next = (const char *)(s.b + (ptrdiff_t)words * nr);
+                const int lines = o->form && !o->turned && q + 1 < last ? k * nr / 16 / count : 0;
                 for (int p = 0; p < count; ++p) {
-                    const int row = ALO_L(panel)(rows, p), high = ALO_L(panel)(rows, p + 1) - row;
+                    const int row = ALO_L(begin)(rows, p), high = ALO_L(begin)(rows, p + 1) - row;
                     s.a = strips + (ptrdiff_t)row * k;
                     for (int i = 0; i < lines; ++i, next += 64) ALO_PREFETCH(next);
-                    ALO_L(place)(o, &s, ALO_L(tile_packed), top + row, col, high, n, nr, e == 0);
-                    if (e + k == depth && o->follows) ALO_L(follow)(o, top + row, col, high, n);
+                    ALO_L(place)(o, &s, tiler, top + row, col, high, n, nr, e == 0, e + k == words,
+                                 bytes ? scale + row : NULL);
                 }
             }
         }
@@ -2882,10 +3221,11 @@ static void ALO_L(product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scra
         s.b = direct ? from : (const float *)scratch;
         s.b_row = direct ? b.row : nr;
         if (!direct) ALO_L(pack)((float *)scratch, nr, from, b.col, b.row, n, a.cols);
-        for (int p = 0; p < ALO_L(panels)(y.rows); ++p) {
-            const int row = ALO_L(panel)(y.rows, p), high = ALO_L(panel)(y.rows, p + 1) - row;
+        for (int p = 0; p < ALO_L(strips)(y.rows); ++p) {
+            const int row = ALO_L(begin)(y.rows, p), high = ALO_L(begin)(y.rows, p + 1) - row;
             s.a = (const float *)a.p + a.at + row * a.row;
-            ALO_L(place)(&o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true);
+            ALO_L(place)(&o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true, true,
+                         NULL);
         }
     }
 }
@@ -2908,7 +3248,9 @@ static bool ALO_L(as_job)(const alore_call *c, int a, int b, int y, alo_job *o) 
     o->y = y == ALO_Y ? my : a == ALO_Y ? ma : alo_mat_at(c, b, ALO_ALL);
     o->a = y == ALO_Y ? ma : a == ALO_Y ? my : turned ? alo_flip(my) : alo_flip(ma);
     o->b = y == ALO_Y ? mb : a == ALO_Y ? alo_flip(mb) : turned ? ma : my;
-    if (c->packed >> b & 1) o->packed = (y == ALO_Y) == turned ? 1 : 2;
+    o->form = b == 1 ? c->form : ALO_PACK_NONE;
+    o->turned = (y == ALO_Y) != turned;
+    o->own = c->own;
     if (alo_adds(c, ALO_Y, 0)) o->start = o->y;
     return true;
 }
@@ -2950,7 +3292,7 @@ static const alo_fast ALO_L(fast)[] = {
     {ALO_K_matmul_db, ALO_L(matmul_db)},
 };
 static const alo_level ALO_L(level) = {{ALO_L(product)}, ALO_L(fast), sizeof ALO_L(fast) / sizeof(alo_fast),
-                                       ALO_L(nr), ALO_L(pack)};
+                                       ALO_L(nr), ALO_L(pack_panel)};
 
 #undef ALO_LEVEL
 #undef ALO_PASTE
@@ -2963,6 +3305,7 @@ static const alo_level ALO_L(level) = {{ALO_L(product)}, ALO_L(fast), sizeof ALO
 #undef WORD2
 #undef WORD3
 #undef V_HOLD
+#undef ALO_OWN_DOTS
 
 #endif
 #endif
@@ -3043,7 +3386,7 @@ static size_t alo_need(size_t each, size_t k, size_t count) {
 /* Scratch of a job with `rows` rows and `k` terms: a panel of b, strips of a. */
 static size_t alo_job_room(size_t rows, size_t k, size_t each) {
     if (rows > ALO_HIGH) rows = ALO_HIGH;
-    if (k > ALO_DEEP) k = ALO_DEEP;
+    k = k > 4 * ALO_DEEP ? k / 4 + 1 : k > ALO_DEEP ? ALO_DEEP : k; /* bytes: all terms at once */
     return alo_mul(each, (rows + ALO_PANEL) * k);
 }
 
@@ -5568,6 +5911,7 @@ struct alore_plan {
     alore_kernel kernels[ALO_K_COUNT];
     const void *rows_fn;
     const alo_level *level;    /* NULL: reference, double, or a backend             */
+    uint8_t form, own;         /* ALO_PACK_ of packed weights; what the CPU has     */
 };
 
 typedef struct alo_base {      /* a base tensor in a run's memory                   */
@@ -6119,13 +6463,14 @@ static bool alo_packs(const alore_plan *p, int i) {
     return read;
 }
 
-/* The shape that base tensor i has in a file, or in a packed set: [panels, in, panel]. */
+/* The shape that base tensor i has in a file, or in a packed set: [panels, words, panel]. */
 static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
     const alo_param *q = &p->params[i];
     const alo_tensor *t = &p->tensors[q->tensor];
     if (!packed || !alo_packs(p, i)) return q->shape;
-    const int panel = p->level->panel;
-    const alore_shape shape = {3, {(t->rows + panel - 1) / panel, t->cols, panel, 1}};
+    const int panel = p->level->panel, terms = p->form == ALO_PACK_I8 ? 4 : p->form == ALO_PACK_BF16 ? 2 : 1;
+    const int words = (t->cols + terms - 1) / terms + (p->form == ALO_PACK_I8 ? 2 : 0);
+    const alore_shape shape = {3, {(t->rows + panel - 1) / panel, words, panel, 1}};
     return shape;
 }
 
@@ -6140,6 +6485,10 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const alo_level *level = alo_level_of(ctx->config.isa);
     p->rows_fn = plain ? &alo_rows_f32_reference : &level->rows;
     p->level = plain || b ? NULL : level;
+    p->form = p->opts.precision == ALORE_BF16 ? ALO_PACK_BF16 : p->opts.precision ? ALO_PACK_I8 : ALO_PACK_F32;
+    p->own = (uint8_t)(alo_cpu() >> 8);
+    if (p->opts.precision && (!p->level || p->level->panel < 4))
+        return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "these kernels have products in F32 only");
     if (plain) memcpy(p->kernels, alo_table_f32, sizeof p->kernels);
     if (!plain) alo_level_kernels(level, p->kernels);
 #ifdef ALO_NO_F64
@@ -6183,6 +6532,9 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
         o.align & (o.align - 1) || o.span > o.batch || (o.dtype != ALORE_F32 && o.dtype != ALORE_F64))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "a plan of batch %d, %d lanes, span %d, alignment %d",
                         o.batch, o.lanes, o.span, o.align);
+    if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
+        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s", o.train ? "training" : "inference",
+                        alore_dtype_name(o.precision) ? alore_dtype_name(o.precision) : "that type");
     if (!o.train) o.recompute = ALORE_KEEP;
     for (int k = o.recompute == ALORE_BLOCKS ? most : 0;; ++k) {
         alo_planner s = {m, NULL, ctx, NULL, 0, k, ALORE_OK};
@@ -6313,11 +6665,12 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group) {
         const int32_t t = alo_operand(op, k);
         if (t) c.t[k] = &p->tensors[t];
         if (t) c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
-        if (t && alo_is_packed(run, t)) c.packed |= (uint16_t)(1 << k);
+        if (t && k == 1 && alo_is_packed(run, t)) c.form = p->form;
     }
     c.attr = &p->attrs[op->attr];
     c.rows_fn = p->rows_fn;
     c.scratch = run->memory + p->at_arena + alo_zu(lane) * p->lane + p->scratch_at[i];
+    c.own = p->own;
     c.user = p->opts.backend ? p->opts.backend->user : NULL;
     c.seed = run->seed;
     c.step = run->step;
@@ -6502,6 +6855,7 @@ typedef struct alo_packing {
     const alore_plan *p;
     const alore_tensor *from;
     float *to, *rows;          /* a panel's rows for each task */
+    size_t panel_words;
     int out, in, panels, tasks;
     bool finite[64];           /* of each task */
 } alo_packing;
@@ -6516,7 +6870,7 @@ static void alo_pack_task(void *arg, int task) {
         const int n = w->out - q * panel < panel ? w->out - q * panel : panel;
         if (!alore_tensor_read(w->from, alo_zu(q) * alo_zu(panel) * in, alo_zu(n) * in, rows)) bad = 1;
         for (size_t k = 0; k < alo_zu(n) * in; ++k) bad |= (alo_bits(rows[k]) & 0x7f800000u) == 0x7f800000u;
-        w->p->level->pack(w->to + alo_zu(q) * alo_zu(panel) * in, panel, rows, w->in, 1, n, w->in);
+        w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->in);
     }
     w->finite[task] = !bad;
 }
@@ -6548,7 +6902,10 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
         if (s != ALORE_OK || !w.from) continue;
         if (q->segment != ALO_BASE) s = alore_weights_add(*packed, w.from);
         if (q->segment != ALO_BASE || s != ALORE_OK) continue;
-        w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, ALORE_F32, alo_base_shape(p, i, true), &s);
+        const alore_shape shape = alo_base_shape(p, i, true);
+        const alore_dtype words = alo_packs(p, i) && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
+        w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, words, shape, &s);
+        w.panel_words = alo_zu(shape.dims[1]) * alo_zu(shape.dims[2]);
         if (!w.to) continue;
         w.out = t->rows;
         w.in = t->cols;
@@ -6573,13 +6930,16 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
     run->ctx = p->object.ctx;
     run->plan = p;
     run->weights = base;
+    if (p->opts.precision && (!base || !base->origin))
+        return alo_fail(run->ctx, ALORE_ERR_ORDER, NULL, "products in %s read weights of alore_weights_pack",
+                        alore_dtype_name(p->opts.precision));
     memset(run->memory, 0, p->at_arena);
     for (int i = 0; i < p->param_count; ++i) {
         const alore_tensor *t;
         if (p->params[i].segment != ALO_BASE) continue;
         alore_status s = alo_base_tensor(run, i, &t);
         if (s != ALORE_OK) return s;
-        const size_t copy = alo_copy_bytes(p, i, t);
+        const size_t copy = base->origin ? 0 : alo_copy_bytes(p, i, t);
         const void *data = copy ? room : t->data;
         if (!data)
             return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
@@ -6618,7 +6978,8 @@ ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights
     *out = NULL;
     for (int i = 0; i < p->param_count; ++i) {
         const alore_tensor *t = alore_weights_find(base, p->names + p->params[i].name);
-        if (t && p->params[i].segment == ALO_BASE) bytes = alo_sum(bytes, alo_copy_bytes(p, i, t));
+        if (t && p->params[i].segment == ALO_BASE && !base->origin)
+            bytes = alo_sum(bytes, alo_copy_bytes(p, i, t));
     }
     alo_run_object *r = (alo_run_object *)alo_object_new(p->object.ctx, bytes, alo_object_free);
     if (!r) return ALORE_ERR_MEMORY;

@@ -596,7 +596,8 @@ static int check_options(app *a)
         if (!is_given(a, name))
             return fail(a, 2, name, "missing; alore %s %s", a->command->name, a->command->usage);
     if (!alore_isa_name((alore_isa)s->isa)) return fail(a, 2, "--isa", "this CPU or build has not got it");
-    if (s->precision > 0) return fail(a, 2, "--precision", "this build has f32 only");
+    if (s->precision == 2 && a->command->bit == C_TRAIN)
+        return fail(a, 2, "--precision", "i8 is for inference; train allows f32 and bf16");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
     if (s->optimizer == 0 && s->momentum > 0) return fail(a, 2, "--momentum", "is of --optimizer sgd");
@@ -892,6 +893,7 @@ static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_
     bool fit = s->memory && (s->recompute == 2 || !is_given(a, "--recompute"));
     o.batch = batch;
     o.train = train;
+    o.precision = s->precision == 2 ? ALORE_I8 : s->precision == 1 ? ALORE_BF16 : ALORE_F32;
     o.limit = s->memory < SIZE_MAX ? (size_t)s->memory : SIZE_MAX;
     o.recompute = !train ? ALORE_KEEP : fit ? ALORE_TO_FIT : s->recompute > 0 ? ALORE_BLOCKS : ALORE_KEEP;
     o.optimizer = s->optimizer == 0 ? ALORE_ADAMW : s->momentum > 0 ? ALORE_MOMENTUM : ALORE_SGD;
