@@ -134,6 +134,7 @@ typedef enum alore_isa {                     /* levels of the CPU's kernels     
 typedef struct alore_config {
     int             threads;                 /* 0: the calling thread only       */
     alore_isa       isa;                     /* AUTO: the best that the CPU has  */
+    bool            pin;                     /* Linux: each thread keeps a CPU, where there are as many */
     alore_allocator allocator;
     alore_parallel  parallel;
     void (*log)(void *user, int level, const char *text); /* 0 remark, 1 warning */
@@ -1126,7 +1127,8 @@ ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint
  * A pool runs a batch of tasks: task(arg, i) once for each i, in any order. Its workers and the caller take
  * the next task under one lock until none is left; the caller waits for those still at work. A pool that is
  * busy (a task that calls it again, or a second caller) runs the new tasks on the calling thread, so nothing
- * can wait in a circle. A context may have a pool. */
+ * can wait in a circle. Who waits spins some 50 microseconds, offers its CPU to others about as long, then
+ * sleeps; no more workers spin than there are CPUs beside the caller's. A context may have a pool. */
 
 #if defined(ALORE_NO_THREADS) || (!defined(_WIN32) && !defined(__GNUC__))
 #    define ALO_OS(posix, windows, none) none
@@ -1139,7 +1141,15 @@ ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint
 #    define ALO_OS(posix, windows, none) windows
 #else
 #    include <pthread.h>
+#    include <sched.h>
 #    define ALO_OS(posix, windows, none) posix
+#    ifdef __linux__
+#        include <sys/syscall.h>
+#        include <unistd.h>
+#        ifndef __cplusplus
+extern long syscall(long number, ...); /* -std=c99 hides it */
+#        endif
+#    endif
 #endif
 
 /* What a pool asks of POSIX, of Windows, or of nobody: then no worker starts and the caller does it all. */
@@ -1148,8 +1158,10 @@ ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint
                                   (!pthread_cond_init(s, NULL) || (pthread_mutex_destroy(l), false)), \
                               (InitializeSRWLock(l), InitializeConditionVariable(s), true), false)
 #define ALO_DROP(l, s) ALO_OS((pthread_cond_destroy(s), pthread_mutex_destroy(l)), (void)0, (void)0)
+#define ALO_TRY(l)     ALO_OS(!pthread_mutex_trylock(l), TryAcquireSRWLockExclusive(l), ((void)(l), true))
 #define ALO_TAKE(l)    ALO_OS(pthread_mutex_lock(l), AcquireSRWLockExclusive(l), (void)0)
 #define ALO_GIVE(l)    ALO_OS(pthread_mutex_unlock(l), ReleaseSRWLockExclusive(l), (void)0)
+#define ALO_WAKE(s)    ALO_OS(pthread_cond_signal(s), WakeConditionVariable(s), (void)0)
 #define ALO_TELL(s)    ALO_OS(pthread_cond_broadcast(s), WakeAllConditionVariable(s), (void)0)
 #define ALO_WAIT(s, l) ALO_OS(pthread_cond_wait(s, l), SleepConditionVariableSRW(s, l, INFINITE, 0), (void)0)
 #define ALO_JOIN(t)    ALO_OS(pthread_join(t, NULL), \
@@ -1157,18 +1169,100 @@ ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint
 #define ALO_START(t, f, p) ALO_OS(!pthread_create(&(t), NULL, f, p), \
                                   ((t) = CreateThread(NULL, 0, f, p, 0, NULL)) != NULL, ((void)(f), false))
 
+#define ALO_YIELD()    ALO_OS(sched_yield(), SwitchToThread(), (void)0)
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#    define ALO_PAUSE() __builtin_ia32_pause()
+#elif defined(__GNUC__) && defined(__aarch64__)
+#    define ALO_PAUSE() __asm__ volatile("isb")
+#else
+#    define ALO_PAUSE() ALO_OS((void)0, YieldProcessor(), (void)0)
+#endif
+#ifdef __GNUC__ /* a number that another thread may write meanwhile; the lock gives the order */
+#    define ALO_LOAD(p)     __atomic_load_n(p, __ATOMIC_RELAXED)
+#    define ALO_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+#else
+#    define ALO_LOAD(p)     (*(const volatile unsigned *)(p))
+#    define ALO_STORE(p, v) (*(volatile unsigned *)(p) = (v))
+#endif
+
+enum { ALO_TRIES = 100, ALO_PAUSES = 4000, ALO_YIELDS = 200, ALO_MASK = 1024 / (8 * sizeof(long)) };
+
 struct alore_pool {
     alo_object object;
     bool       ready, over;                           /* there are lock and news; the workers shall go  */
     ALO_OS(pthread_mutex_t, SRWLOCK, int) lock;       /* of `over` and all below                        */
     ALO_OS(pthread_cond_t, CONDITION_VARIABLE, int) news; /* batch open or done, or pool over           */
-    ALO_OS(pthread_t, HANDLE, int) workers[1023];
-    int        count;                                 /* of the workers that run                        */
     alore_task task;                                  /* the batch                                      */
     void      *arg;
     int        tasks, taken, done;                    /* 0 where no batch is open                       */
+    int        count, begun;                          /* of the workers that run; that have a seat      */
+    int        spinners, spinning, asleep, resting;   /* may spin; do; sleeping workers; sleeping caller */
+    long       pinned;                                /* the creator, as Linux calls it; 0: nobody      */
+    unsigned long mask[ALO_MASK];                     /* CPUs that it may use                           */
+    ALO_OS(pthread_t, HANDLE, int) workers[1023];
+    unsigned   opened, closed;                        /* batches; far from the lock, as they are watched */
 };
 /* clang-format on */
+
+#if defined(__linux__) && ALO_OS(1, 0, 0)
+/* Bit `i` of a mask. */
+static unsigned long alo_cpu_bit(size_t i) { return 1ul << i % (8 * sizeof(long)); }
+
+/* Fill in the mask; returns how many CPUs it has, 0 where nobody knows. */
+static int alo_cpus(alore_pool *p) {
+    int count = 0;
+    if (syscall(SYS_sched_getaffinity, 0L, sizeof p->mask, p->mask) <= 0) return 0;
+    for (size_t i = 0; i < 8 * sizeof p->mask; ++i)
+        count += (p->mask[i / (8 * sizeof(long))] & alo_cpu_bit(i)) != 0;
+    return count;
+}
+
+/* Move this thread to CPU `seat` of the mask, which it then keeps. */
+static void alo_sit(const alore_pool *p, int seat) {
+    unsigned long one[ALO_MASK] = {0};
+    for (size_t i = 0; i < 8 * sizeof one; ++i)
+        if (p->mask[i / (8 * sizeof(long))] & alo_cpu_bit(i) && !seat--)
+            one[i / (8 * sizeof(long))] = alo_cpu_bit(i);
+    (void)syscall(SYS_sched_setaffinity, 0L, sizeof one, one);
+}
+
+static long alo_thread(void) { return syscall(SYS_gettid); }
+static void alo_rise(const alore_pool *p) {
+    (void)syscall(SYS_sched_setaffinity, p->pinned, sizeof p->mask, p->mask);
+}
+#else
+static int alo_cpus(alore_pool *p) { return (void)p, 0; }
+static void alo_sit(const alore_pool *p, int seat) { (void)p, (void)seat; }
+static void alo_rise(const alore_pool *p) { (void)p; }
+static long alo_thread(void) { return 0; }
+#endif
+
+static void alo_pool_take(alore_pool *p) {
+    for (int i = 0; i < ALO_TRIES; ++i) {
+        if (ALO_TRY(&p->lock)) return;
+        ALO_PAUSE();
+    }
+    ALO_TAKE(&p->lock);
+}
+
+/* Give the lock, and have it again when a batch is closed (its caller) or opened (a worker). */
+static void alo_pool_wait(alore_pool *p, bool caller) {
+    unsigned *word = caller ? &p->closed : &p->opened;
+    const unsigned old = *word;
+    const bool spins = caller || p->spinning < p->spinners;
+    int *spinning = &p->spinning, *asleep = caller ? &p->resting : &p->asleep;
+    *spinning += spins && !caller;
+    ALO_GIVE(&p->lock);
+    for (int i = 0; spins && i < ALO_PAUSES + ALO_YIELDS && ALO_LOAD(word) == old; ++i) {
+        if (i < ALO_PAUSES) ALO_PAUSE();
+        if (i >= ALO_PAUSES) ALO_YIELD();
+    }
+    alo_pool_take(p);
+    *spinning -= spins && !caller;
+    ++*asleep;
+    while (*word == old) ALO_WAIT(&p->news, &p->lock);
+    --*asleep;
+}
 
 /* Holding the lock between tasks: work and wait until the batch is done (its caller) or the pool is over. */
 static void alo_pool_serve(alore_pool *p, bool caller) {
@@ -1177,16 +1271,20 @@ static void alo_pool_serve(alore_pool *p, bool caller) {
             int i = p->taken++;
             ALO_GIVE(&p->lock);
             p->task(p->arg, i);
-            ALO_TAKE(&p->lock);
-            if (++p->done == p->tasks) ALO_TELL(&p->news);
+            alo_pool_take(p);
+            if (++p->done < p->tasks) continue;
+            ALO_STORE(&p->closed, p->closed + 1);
+            if (p->resting) ALO_TELL(&p->news);
         } else
-            ALO_WAIT(&p->news, &p->lock);
+            alo_pool_wait(p, caller);
     }
 }
 
 static ALO_OS(void *, DWORD WINAPI, int) alo_pool_work(void *pool) {
     alore_pool *p = (alore_pool *)pool;
     ALO_TAKE(&p->lock);
+    ++p->begun;
+    if (p->pinned) alo_sit(p, p->begun);
     alo_pool_serve(p, false);
     ALO_GIVE(&p->lock);
     return 0;
@@ -1198,11 +1296,13 @@ ALORE_API void alore_pool_destroy(alore_pool *p) {
     if (p->ready) {
         ALO_TAKE(&p->lock);
         p->over = true;
+        ALO_STORE(&p->opened, p->opened + 1);
         ALO_TELL(&p->news);
         ALO_GIVE(&p->lock);
         for (int i = 0; i < p->count; ++i) ALO_JOIN(p->workers[i]);
         ALO_DROP(&p->lock, &p->news);
     }
+    if (p->pinned) alo_rise(p);
     if (p->object.ctx->pool == p) p->object.ctx->pool = NULL;
     alo_object_free(&p->object);
 }
@@ -1218,8 +1318,15 @@ ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool
     alore_pool *p = (alore_pool *)(void *)alo_object_new(ctx, sizeof *p, alo_pool_destroy);
     if (!p) return ctx->error.status;
     p->ready = threads > 1 && ALO_MAKE(&p->lock, &p->news);
-    while (p->ready && p->count < threads - 1 && ALO_START(p->workers[p->count], alo_pool_work, p))
-        ++p->count;
+    if (p->ready) {
+        const int cpus = alo_cpus(p);
+        ALO_TAKE(&p->lock);
+        while (p->count < threads - 1 && ALO_START(p->workers[p->count], alo_pool_work, p)) ++p->count;
+        p->spinners = cpus ? cpus - 1 : p->count;
+        if (ctx->config.pin && cpus == p->count + 1) p->pinned = alo_thread();
+        if (p->pinned) alo_sit(p, 0);
+        ALO_GIVE(&p->lock);
+    }
     if (p->count < threads - 1) {
         char line[96];
         alo_text text = {line, sizeof line, 0};
@@ -1235,13 +1342,17 @@ ALORE_API void alore_pool_run(void *pool, alore_task task, void *arg, int tasks)
     alore_pool *p = (alore_pool *)pool;
     bool alone = true;
     if (p && p->count && tasks > 1) {
-        ALO_TAKE(&p->lock);
+        alo_pool_take(p);
         alone = p->tasks > 0;
         if (!alone) {
             p->task = task;
             p->arg = arg;
             p->tasks = tasks;
-            ALO_TELL(&p->news);
+            ALO_STORE(&p->opened, p->opened + 1);
+            const int wanted = tasks - 1 - p->spinning, calls = wanted < p->asleep ? wanted : p->asleep;
+            if (calls > 0) ALO_GIVE(&p->lock);
+            for (int i = 0; i < calls; ++i) ALO_WAKE(&p->news);
+            if (calls > 0) alo_pool_take(p);
             alo_pool_serve(p, true);
             p->tasks = p->taken = p->done = 0;
         }

@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* ---- The runner ------------------------------------------------------------- */
 
@@ -834,6 +836,30 @@ static void t_threads_create(void)
         alore_pool_destroy(pool);
     }
     t_end(&ctx, &heap);
+}
+
+/* Threads that keep a CPU each: as many as there are, and more, which then keep none. The tasks come at once,
+ * when the workers spin, and later, when they sleep. */
+static void t_threads_pinned(void)
+{
+    static const int threads[] = {2, (int)sizeof(long) * 2, 0};
+    const int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    for (int t = 0; t < 3; ++t) {
+        alore_ctx ctx;
+        alore_config config = ALORE_ZERO;
+        int count[40] = {0};
+        t_batch b = {NULL, count, 0, 0};
+        config.threads = threads[t] ? threads[t] : cpus;
+        config.pin = true;
+        ok(alore_init(&ctx, &config) == ALORE_OK, "%d threads", config.threads);
+        for (int again = 0; again < 60; ++again) {
+            const struct timespec pause = {0, again % 3 * 200000};
+            nanosleep(&pause, NULL);
+            alo_parallel(&ctx, t_count, &b, 39);
+        }
+        ok(t_all(count, 39, 60) && !count[39], "%d threads", config.threads);
+        alore_uninit(&ctx);
+    }
 }
 
 static void t_selftest_passes(void)
@@ -5865,6 +5891,7 @@ static const t_row t_rows[] = {
     T(bfloat_all) T(bfloat_round) T(random_philox) T(random_words) T(random_uniform)
     T(random_normal) T(random_hash) T(shuffle_bijective) T(shuffle_large) T(shuffle_fair)
     T(threads_all_once) T(threads_nested) T(threads_callers) T(threads_hook) T(threads_create)
+    T(threads_pinned)
     T(selftest_passes) T(ops_gradients) T(ops_matmul) T(ops_attention) T(ops_shapes) T(ops_random)
     T(ops_labels) T(ops_units) T(ops_optimisers) T(ops_product) T(json_strings) T(json_numbers)
     T(json_structure) T(json_writer) T(safetensors_hostile) T(safetensors_prefixes)

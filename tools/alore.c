@@ -2024,6 +2024,7 @@ static int call(app *a, int argc, char **argv)
     if (a->set.help) return help_command(a->command), 0;
     config.threads = a->set.threads > 1 ? (int)a->set.threads : 0;
     config.isa = (alore_isa)a->set.isa;
+    config.pin = true;
     config.log = library_remark;
     config.user = a;
     if (alore_init(&a->ctx, &config)) return fail(a, 1, "alore", "cannot start");
