@@ -465,6 +465,7 @@ enum { ALORE_NO_FUSE = 1, ALORE_NO_INPLACE = 2, ALORE_NO_ALIAS = 4, ALORE_NO_REU
 
 typedef struct alore_plan_opts {
     int                  batch, lanes; /* samples of a call; in flight, each its own arena; 0: 1 */
+    int                  split;      /* parts of a record at once, where one lane is left; 0: lanes given */
     int                  span, align; /* samples run as one matrix, 0: 1; bytes, 0: 64 */
     size_t               limit;      /* bytes in all for TO_FIT                  */
     alore_recompute      recompute;
@@ -627,7 +628,7 @@ ALORE_API void     alore_pool_destroy(alore_pool *pool);
 
 /* ---- 11. Backends ----------------------------------------------------------- */
 typedef struct alore_call alore_call;        /* a record with pointers resolved  */
-typedef void (*alore_kernel)(const alore_call *call, int first, int last);
+typedef void (*alore_kernel)(const alore_call *call, int first, int last); /* a range of its tasks */
 struct alore_backend {                       /* a zero means "as the CPU"        */
     const char         *name;
     int                 count;       /* kernels; must equal this version's       */
@@ -1587,11 +1588,12 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     X(adamw,           "",       "",    "",    whole, adamw) \
     X(sgd,             "",       "",    "",    whole, sgd)
 
-typedef struct alo_kernel_row { const char *name, *reads, *writes, *over; } alo_kernel_row;
+enum { ALO_HOW_whole, ALO_HOW_each, ALO_HOW_rowwise };
+typedef struct alo_kernel_row { const char *name, *reads, *writes, *over; int how; } alo_kernel_row;
 /* clang-format on */
 #define ALO_KERNEL_CODE(name, reads, writes, over, how, by) ALO_K_##name,
 enum { ALO_KERNELS(ALO_KERNEL_CODE) ALO_K_COUNT };
-#define ALO_KERNEL_ROW(name, reads, writes, over, how, by) {#name, reads, writes, over},
+#define ALO_KERNEL_ROW(name, reads, writes, over, how, by) {#name, reads, writes, over, ALO_HOW_##how},
 static const alo_kernel_row alo_kernel_rows[ALO_K_COUNT] = {ALO_KERNELS(ALO_KERNEL_ROW)};
 
 /* ============================================================================
@@ -1622,6 +1624,7 @@ typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd      
 typedef struct alo_walk {               /* an element of output 0                                    */
     const alore_call *c;
     int s, r, j, samples, rows, cols;   /* sample, row of it, column; how many                       */
+    int left;                           /* rows of all samples that are still to come                */
     ptrdiff_t at[ALO_OPERANDS];         /* where the row of each operand begins                      */
     int step[ALO_OPERANDS];             /* from one column of it to the next: 0 where one repeats    */
     bool add;
@@ -1633,8 +1636,8 @@ typedef struct alo_mat {                /* a matrix by its strides: to transpose
     int       rows, cols;
 } alo_mat;
 
-typedef struct alo_job {                /* y = f(start + a b + bias) times: a product, what follows  */
-    alo_mat      y, a, b, start, slope, times; /* slope: f' of it. Absent: 0, none, 1                */
+typedef struct alo_job {                /* y = f(start + a b + bias + plus) times, what follows a product */
+    alo_mat      y, a, b, start, plus, slope, times; /* slope: f' of it. Absent: 0, none, 1          */
     const float *bias;                  /* a row, or NULL                                            */
     int          act, form, own;        /* 0 or 1 + kind; ALO_PACK_ of b; ALO_OWN_ bits              */
     bool         turned, follows;       /* b is the transpose of what is packed; more than start + a b */
@@ -1669,20 +1672,25 @@ static bool alo_adds(const alore_call *c, int out, int s) {
     return (c->flags >> (out - ALO_Y) & 1) || (s > 0 && !(c->t[out]->flags & ALO_PER_SAMPLE));
 }
 
-/* for (alo_walk w = alo_walk_start(c); alo_next(&w);) visits the rows of output 0. */
-static alo_walk alo_walk_start(const alore_call *c) {
-    alo_walk w = {c, -1, -1, 0, alo_copies(c, ALO_Y), c->t[ALO_Y]->rows, c->t[ALO_Y]->cols, {0}, {0}, false};
+/* for (alo_walk w = alo_walk_rows(c, first, last); alo_next(&w);) visits these rows of output 0, of which the
+ * samples' stand one behind the other; alo_walk_start(c) all of them. */
+static alo_walk alo_walk_rows(const alore_call *c, int first, int last) {
+    const int rows = c->t[ALO_Y]->rows, r = first % rows;
+    alo_walk w = {c, first / rows - (r == 0), r - 1, 0, alo_copies(c, ALO_Y), rows, c->t[ALO_Y]->cols,
+                  last - first, {0}, {0}, alo_adds(c, ALO_Y, 0)};
     for (int i = 0; i < ALO_OPERANDS; ++i) w.step[i] = c->t[i] && c->t[i]->cols > 1;
-    w.add = alo_adds(c, ALO_Y, 0);
     return w;
+}
+static alo_walk alo_walk_start(const alore_call *c) {
+    return alo_walk_rows(c, 0, c->t[ALO_Y]->rows * alo_copies(c, ALO_Y));
 }
 
 static bool alo_next(alo_walk *w) {
     w->r = w->r + 1 < w->rows ? w->r + 1 : 0;
     w->s += w->r == 0;
-    for (int i = 0; i < ALO_OPERANDS; ++i)
+    for (int i = 0; i < ALO_OPERANDS && w->left > 0; ++i)
         if (w->c->t[i]) w->at[i] = alo_begin(w->c->t[i], w->s, w->r);
-    return w->s < w->samples;
+    return w->left-- > 0;
 }
 
 /* Operand `i` of sample `s`, or of all samples for ALO_ALL. */
@@ -1791,14 +1799,18 @@ static void ALO_F(out)(const alo_walk *w, alo_sum_t v) {
     ALO_F(put)((real *)w->c->p[ALO_Y] + w->at[ALO_Y] + w->j, v, w->add);
 }
 
-static inline void ALO_F(rowwise)(const alore_call *c, void (*row)(alo_walk *w)) {
-    for (alo_walk w = alo_walk_start(c); alo_next(&w);) row(&w);
+static inline void ALO_F(rowwise)(const alore_call *c, int first, int last, void (*row)(alo_walk *w)) {
+    for (alo_walk w = alo_walk_rows(c, first, last); alo_next(&w);) row(&w);
 }
-static inline void ALO_F(each)(const alore_call *c, alo_sum_t (*formula)(const alo_walk *w)) {
-    for (alo_walk w = alo_walk_start(c); alo_next(&w);)
+static inline void ALO_F(each)(const alore_call *c, int first, int last,
+                               alo_sum_t (*formula)(const alo_walk *w)) {
+    for (alo_walk w = alo_walk_rows(c, first, last); alo_next(&w);)
         for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, formula(&w));
 }
-static inline void ALO_F(whole)(const alore_call *c, void (*kernel)(const alore_call *c)) { kernel(c); }
+static inline void ALO_F(whole)(const alore_call *c, int first, int last,
+                                void (*kernel)(const alore_call *c)) {
+    if (first < last) kernel(c);
+}
 
 /* Element (i, j) of a matrix: where it is, and what. */
 static real *ALO_F(at)(alo_mat a, int i, int j) { return (real *)a.p + a.at + i * a.row + j * a.col; }
@@ -2439,11 +2451,10 @@ static void ALO_F(sgd)(const alore_call *c) {
     }
 }
 
-/* ---- The table: a kernel is one task ---- */
+/* ---- The table: tasks are rows of output 0; `whole` is one task (alo_tasks counts them) ---- */
 #define ALO_TASK(name, reads, writes, over, how, by)                                                         \
     static void ALO_F(name##_task)(const alore_call *c, int first, int last) {                               \
-        (void)first, (void)last;                                                                             \
-        ALO_F(how)(c, ALO_F(by));                                                                            \
+        ALO_F(how)(c, first, last, ALO_F(by));                                                               \
     }
 ALO_KERNELS(ALO_TASK)
 #define ALO_TABLE_ROW(name, reads, writes, over, how, by) ALO_F(name##_task),
@@ -3201,6 +3212,7 @@ static void ALO_L(follow)(const alo_job *o, const float *sum, ptrdiff_t sum_row,
     for (int i = 0; i < rows; ++i, sum += sum_row) {
         float *y = ALO_L(spot)(&o->y, row + i, col), *z = ALO_L(spot)(&o->slope, row + i, col);
         const float *m = ALO_L(spot)(&o->times, row + i, col), *from = ALO_L(spot)(&o->start, row + i, col);
+        const float *plus = ALO_L(spot)(&o->plus, row + i, col);
         for (int j = 0; j < n; j += L) {
             const int some = n - j < L ? n - j : L;
             vec x = some == L ? V(load)(sum + j) : V(load_some)(sum + j, some), slope = x;
@@ -3210,6 +3222,7 @@ static void ALO_L(follow)(const alo_job *o, const float *sum, ptrdiff_t sum_row,
                 if (from) x = V(add)(x, V(load_some)(from + j, some));
             }
             if (o->bias) x = V(add)(x, V(load_some)(o->bias + col + j, some));
+            if (plus) x = V(add)(x, V(load_some)(plus + j, some));
             if (o->act) x = V(act)(o->act - 1, x, z ? &slope : NULL);
             if (m) x = V(mul)(x, V(load_some)(m + j, some));
             V(store_some)(y + j, x, some);
@@ -3261,9 +3274,9 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
     return room;
 }
 
-/* Panels first .. last-1 of y's columns. Scratch: alo_job_room. */
+/* ALO_PANEL columns of y for each task. Scratch: alo_job_room. */
 static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
-    const int nr = ALO_L(nr), terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
+    const int nr = ALO_L(nr), all = (o->y.cols + nr - 1) / nr, terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
     const bool bytes = o->form == ALO_PACK_I8;
     const int deep = bytes || words < ALO_DEEP ? words : (int)ALO_DEEP;
     const float *a = (const float *)o->a.p + o->a.at;
@@ -3276,6 +3289,8 @@ static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
     if (o->form == ALO_PACK_BF16 && o->own & ALO_OWN_BF16) tiler = ALO_L(tile_bf16_own);
 #endif
     memset(&s, 0, sizeof s);
+    first *= ALO_PANEL / nr;
+    last = last * (ALO_PANEL / nr) < all ? last * (ALO_PANEL / nr) : all;
     for (int top = 0; top < o->y.rows; top += ALO_HIGH) {
         const int rows = o->y.rows - top < ALO_HIGH ? o->y.rows - top : (int)ALO_HIGH;
         const int count = ALO_L(strips)(rows);
@@ -3368,16 +3383,16 @@ static bool ALO_L(as_job)(const alore_call *c, int a, int b, int y, alo_job *o) 
 
 static void ALO_L(matmul)(const alore_call *c, int first, int last) {
     alo_job o;
-    if (!ALO_L(as_job)(c, 0, 1, ALO_Y, &o) || (c->p[3] && (o.start.p || c->attr->p))) {
+    if (!ALO_L(as_job)(c, 0, 1, ALO_Y, &o) || (c->p[3] && c->attr->p)) {
         alo_matmul_task_f32(c, first, last);
         return;
     }
-    if (c->p[3]) o.start = alo_mat_at(c, 3, ALO_ALL);
+    *(o.start.p ? &o.plus : &o.start) = alo_mat_at(c, 3, ALO_ALL);
     o.bias = (const float *)c->p[2];
     o.slope = alo_mat_at(c, ALO_Z, ALO_ALL);
     o.act = c->attr->p;
-    o.follows = o.bias || o.act;
-    ALO_L(job)(&o, c->scratch, 0, (o.y.cols + ALO_L(nr) - 1) / ALO_L(nr));
+    o.follows = o.bias || o.act || o.plus.p;
+    ALO_L(job)(&o, c->scratch, first, last);
 }
 
 static void ALO_L(matmul_da)(const alore_call *c, int first, int last) {
@@ -3386,7 +3401,7 @@ static void ALO_L(matmul_da)(const alore_call *c, int first, int last) {
         alo_matmul_da_task_f32(c, first, last);
         return;
     }
-    ALO_L(job)(&o, c->scratch, 0, (o.y.cols + ALO_L(nr) - 1) / ALO_L(nr));
+    ALO_L(job)(&o, c->scratch, first, last);
 }
 
 static void ALO_L(matmul_db)(const alore_call *c, int first, int last) {
@@ -3395,7 +3410,7 @@ static void ALO_L(matmul_db)(const alore_call *c, int first, int last) {
         alo_matmul_db_task_f32(c, first, last);
         return;
     }
-    ALO_L(job)(&o, c->scratch, 0, (o.y.cols + ALO_L(nr) - 1) / ALO_L(nr));
+    ALO_L(job)(&o, c->scratch, first, last);
 }
 
 static const alo_fast ALO_L(fast)[] = {
@@ -3499,6 +3514,17 @@ static size_t alo_job_room(size_t rows, size_t k, size_t each) {
     if (rows > ALO_HIGH) rows = ALO_HIGH;
     k = k > 4 * ALO_DEEP ? k / 4 + 1 : k > ALO_DEEP ? ALO_DEEP : k; /* bytes: all terms at once */
     return alo_mul(each, (rows + ALO_PANEL) * k);
+}
+
+/* Tasks of a call. Each makes its own part of the outputs, so any ranges of them may run at once, each with
+ * scratch of its own. */
+static int alo_tasks(int code, const alo_tensor *const t[], const alo_attr *attr, int samples, bool fast) {
+    const alo_tensor *b = code == ALO_K_matmul_db ? t[ALO_Y] : t[1];
+    const bool product = code == ALO_K_matmul || code == ALO_K_matmul_da || code == ALO_K_matmul_db;
+    if (fast && product && attr->m <= 1 && !(attr->n & 1) && !(b->flags & ALO_PER_SAMPLE) &&
+        (code != ALO_K_matmul || !attr->p || !t[3]))
+        return (t[ALO_Y]->cols + ALO_PANEL - 1) / ALO_PANEL;
+    return alo_kernel_rows[code].how == ALO_HOW_whole ? 1 : (int)alo_all_rows(t[ALO_Y], samples);
 }
 
 /* clang-format off */
@@ -5984,6 +6010,9 @@ ALORE_API alore_status alore_vit_detect(alore_ctx *ctx, const alore_weights *w, 
 
 /* clang-format off */
 enum { ALO_MAX_SLOTS = 8, ALO_SLOT_LIMIT = 64 << 20 }; /* of gradients; their bytes */
+#ifndef ALO_GRAIN              /* numbers of a record that pay for a thread; tests have fewer */
+#define ALO_GRAIN 16384
+#endif
 
 typedef struct alo_mark {      /* what the passes know of a tensor                  */
     int32_t grad, producer;    /* 0: none yet; the forward op that makes it, -1     */
@@ -6009,7 +6038,7 @@ struct alore_plan {
     alo_attr       *attrs;
     alo_param      *params;    /* base tensors, learning and frozen ones            */
     alo_hole       *holes;     /* the larger ones first                             */
-    size_t         *scratch_at;/* of each record, in the lane                       */
+    size_t         *scratch_at, *scratch_each; /* of each record, in the lane; bytes of a part */
     char           *names;
     int tensor_count, op_count, block_count, param_count, hole_count, tensor_room, op_room, block_room;
     int once, forward, backward; /* ends of the first three phases; the rest is after */
@@ -6429,12 +6458,39 @@ static void alo_add_hole(alore_plan *p, int32_t tensor, int first, int last, siz
     if (bytes) p->holes[i] = x;
 }
 
-/* Pass 6: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
+/* Pass 6: lanes. No more than there is work for; where one remains, records are split. */
+static void alo_pass_lanes(alo_planner *s) {
+    alore_plan *p = s->p;
+    alore_plan_opts *o = &p->opts;
+    const size_t fit = (size_t)ALO_SLOT_LIMIT / alo_mul(p->grads ? p->grads : 1, p->real);
+    const int groups = (o->batch + o->span - 1) / o->span;
+    p->slots = !o->train || fit < 1 ? 1 : fit < ALO_MAX_SLOTS ? (int)fit : (int)ALO_MAX_SLOTS;
+    if (p->slots > groups) p->slots = groups;
+    const int work = o->train ? p->slots : groups;
+    if (!o->split) o->split = o->lanes;
+    if (o->lanes > work) o->lanes = work;
+    if (o->lanes > 1) o->split = 1;
+    if (o->backend && o->backend->tasks && o->split > o->backend->tasks) o->split = o->backend->tasks;
+}
+
+/* In how many parts the tasks of a record run at once. Of a product 16 operations count as one number. */
+static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[], const alo_attr *attr,
+                     int samples) {
+    const bool whole = alo_kernel_rows[code].how == ALO_HOW_whole;
+    const double cost = alo_cost(code, t, attr) / 16, numbers = alo_size_of(t[0]) + alo_size_of(t[ALO_Y]);
+    const double most = (whole || cost > numbers ? cost : numbers) * samples / ALO_GRAIN;
+    const int tasks = alo_tasks(code, t, attr, samples, p->level != NULL);
+    const int parts = tasks < p->opts.split ? tasks : p->opts.split;
+    return most < 2 ? 1 : most < parts ? (int)most : parts;
+}
+
+/* Pass 7: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
     alore_memory *mem = &p->memory;
     p->holes = (alo_hole *)alo_keep(s, NULL, alo_zu(p->tensor_count + p->op_count) * sizeof *p->holes);
     p->scratch_at = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_at);
+    p->scratch_each = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_each);
     if (s->status) return;
     for (int i = p->op_count - 1; i >= 0; --i) {
         const alo_op *op = &p->ops[i];
@@ -6444,8 +6500,11 @@ static void alo_pass_place(alo_planner *s) {
         for (int k = 0; k < ALO_OPERANDS; ++k)
             t[k] = alo_operand(op, k) ? &p->tensors[alo_operand(op, k)] : NULL;
         if (sample) p->flops += alo_cost(op->code, t, a);
+        const size_t each = alo_scratch_bytes(op->code, t, a, p->opts.span, p->real);
+        const int parts = alo_parts(p, op->code, t, a, sample ? p->opts.span : 1);
+        p->scratch_each[i] = alo_align(each, alo_zu(p->opts.align));
         alo_add_hole(p, -i, sample ? i : 0, sample ? i : p->op_count,
-                     alo_scratch_bytes(op->code, t, a, p->opts.span, p->real));
+                     alo_mul(p->scratch_each[i], alo_zu(parts)));
     }
     for (int t = 1; t < p->tensor_count; ++t) {
         const alo_mark *x = &s->marks[t];
@@ -6473,19 +6532,45 @@ static void alo_pass_place(alo_planner *s) {
     }
 }
 
-/* Pass 7: report. Segments, and the sum of their bytes. */
+/* Does parameter i stand in panels in a packed set? If only products read it, as [out, in]. */
+static bool alo_packs(const alore_plan *p, int i) {
+    const int32_t t = p->params[i].tensor;
+    bool read = false;
+    if (p->params[i].segment != ALO_BASE || !p->level) return false;
+    for (const alo_op *op = p->ops; op < p->ops + p->op_count; ++op)
+        for (int k = 0; k < ALO_OPERANDS; ++k) {
+            const int32_t x = alo_operand(op, k);
+            const alo_attr *a = &p->attrs[op->attr];
+            if (!x || p->tensors[x].root != t) continue;
+            if (op->code != ALO_K_matmul && op->code != ALO_K_matmul_da) return false;
+            if (k != 1 || a->m > 1 || (a->n & 3) != 2 || x != t) return false;
+            read = true;
+        }
+    return read;
+}
+
+/* The shape that base tensor i has in a file, or in a packed set: [panels, words, panel]. */
+static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
+    const alo_param *q = &p->params[i];
+    const alo_tensor *t = &p->tensors[q->tensor];
+    if (!packed || !alo_packs(p, i)) return q->shape;
+    const int panel = p->level->panel, terms = p->form == ALO_PACK_I8 ? 4 : p->form == ALO_PACK_BF16 ? 2 : 1;
+    const int words = (t->cols + terms - 1) / terms + (p->form == ALO_PACK_I8 ? 2 : 0);
+    const alore_shape shape = {3, {(t->rows + panel - 1) / panel, words, panel, 1}};
+    return shape;
+}
+
+static size_t alo_packed_bytes(const alore_plan *p, int i) {
+    return alo_mul(alo_count(alo_base_shape(p, i, true)), sizeof(float));
+}
+
+/* Pass 8: report. Segments, and the sum of their bytes. */
 static void alo_pass_report(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
     alore_memory *mem = &p->memory;
-    const size_t fit = (size_t)ALO_SLOT_LIMIT / alo_mul(p->grads ? p->grads : 1, p->real);
     const size_t moments = o->train ? 2 - (size_t)o->optimizer : 0; /* ADAMW, MOMENTUM, SGD */
     const size_t align = alo_zu(o->align);
-    const int groups = (o->batch + o->span - 1) / o->span;
-    p->slots = !o->train || fit < 1 ? 1 : fit < ALO_MAX_SLOTS ? (int)fit : (int)ALO_MAX_SLOTS;
-    if (p->slots > groups) p->slots = groups;
-    const int work = o->train ? p->slots : groups; /* no more lanes than there is work for */
-    if (o->lanes > work) o->lanes = work;
     for (int t = 1; t < p->tensor_count; ++t) {
         alo_tensor *x = &p->tensors[t];
         const bool io = x->segment == ALO_IO;
@@ -6496,6 +6581,8 @@ static void alo_pass_report(alo_planner *s) {
         *end = alo_sum(*end, alo_mul(alo_tensor_bytes(p, x), io ? alo_zu(o->batch) : 1));
         *end = alo_align(*end, align);
     }
+    for (int i = 0; i < p->param_count; ++i)
+        if (p->params[i].segment == ALO_BASE) mem->base = alo_sum(mem->base, alo_packed_bytes(p, i));
     p->lane = mem->activations;
     mem->params = alo_mul(p->learns, p->real);
     mem->frozen = alo_mul(p->frozen, p->real);
@@ -6557,39 +6644,7 @@ static void alo_take_over(alo_planner *s) {
     p->grads = p->learns;
 }
 
-/* Does parameter i stand in panels in a packed set? If only products read it, as [out, in]. */
-static bool alo_packs(const alore_plan *p, int i) {
-    const int32_t t = p->params[i].tensor;
-    bool read = false;
-    if (p->params[i].segment != ALO_BASE || !p->level) return false;
-    for (const alo_op *op = p->ops; op < p->ops + p->op_count; ++op)
-        for (int k = 0; k < ALO_OPERANDS; ++k) {
-            const int32_t x = alo_operand(op, k);
-            const alo_attr *a = &p->attrs[op->attr];
-            if (!x || p->tensors[x].root != t) continue;
-            if (op->code != ALO_K_matmul && op->code != ALO_K_matmul_da) return false;
-            if (k != 1 || a->m > 1 || (a->n & 3) != 2 || x != t) return false;
-            read = true;
-        }
-    return read;
-}
-
-/* The shape that base tensor i has in a file, or in a packed set: [panels, words, panel]. */
-static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
-    const alo_param *q = &p->params[i];
-    const alo_tensor *t = &p->tensors[q->tensor];
-    if (!packed || !alo_packs(p, i)) return q->shape;
-    const int panel = p->level->panel, terms = p->form == ALO_PACK_I8 ? 4 : p->form == ALO_PACK_BF16 ? 2 : 1;
-    const int words = (t->cols + terms - 1) / terms + (p->form == ALO_PACK_I8 ? 2 : 0);
-    const alore_shape shape = {3, {(t->rows + panel - 1) / panel, words, panel, 1}};
-    return shape;
-}
-
-static size_t alo_packed_bytes(const alore_plan *p, int i) {
-    return alo_mul(alo_count(alo_base_shape(p, i, true)), sizeof(float));
-}
-
-/* Kernels and inner products of the plan's level; UNSUPPORTED names the first op that the backend lacks. */
+/* Kernels and inner products of the plan's level, or the backend's. */
 static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const alore_backend *b = p->opts.backend;
     const bool wide = p->opts.dtype == ALORE_F64, plain = wide || p->opts.reference;
@@ -6612,13 +6667,15 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "backend %s has %d kernels, this version %d",
                         b->name, b->count, (int)ALO_K_COUNT);
     if (b) memcpy(p->kernels, b->kernels, sizeof p->kernels);
+    return ALORE_OK;
+}
+
+/* UNSUPPORTED names the first op that the backend lacks. */
+static alore_status alo_check_kernels(alore_ctx *ctx, const alore_plan *p) {
     for (int i = 0; i < p->op_count; ++i)
         if (!p->kernels[p->ops[i].code])
             return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s",
                             alo_kernel_rows[p->ops[i].code].name);
-    for (int i = 0; i < p->param_count; ++i)
-        if (p->params[i].segment == ALO_BASE)
-            p->memory.base = alo_sum(p->memory.base, alo_packed_bytes(p, i));
     return ALORE_OK;
 }
 
@@ -6626,7 +6683,7 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                                          alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {alo_take_over,  alo_pass_reach, alo_pass_pieces,
                                                     alo_pass_order, alo_pass_fuse,  alo_pass_live,
-                                                    alo_pass_place, alo_pass_report};
+                                                    alo_pass_lanes, alo_pass_place, alo_pass_report};
     alore_plan_opts o = ALORE_ZERO;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;
@@ -6639,10 +6696,12 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
     if (!o.lanes) o.lanes = 1;
     if (!o.span) o.span = 1;
     if (!o.align) o.align = 64;
-    if (o.batch < 1 || o.lanes < 1 || o.span < 1 || o.batch > 1 << 20 || o.align < 16 || o.align > 4096 ||
-        o.align & (o.align - 1) || o.span > o.batch || (o.dtype != ALORE_F32 && o.dtype != ALORE_F64))
-        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "a plan of batch %d, %d lanes, span %d, alignment %d",
-                        o.batch, o.lanes, o.span, o.align);
+    if (o.batch < 1 || o.lanes < 1 || o.split < 0 || o.span < 1 || o.batch > 1 << 20 || o.align < 16 ||
+        o.align > 4096 || o.align & (o.align - 1) || o.span > o.batch ||
+        (o.dtype != ALORE_F32 && o.dtype != ALORE_F64))
+        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL,
+                        "a plan of batch %d, %d lanes, split %d, span %d, alignment %d", o.batch, o.lanes,
+                        o.split, o.span, o.align);
     if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s", o.train ? "training" : "inference",
                         alore_dtype_name(o.precision) ? alore_dtype_name(o.precision) : "that type");
@@ -6653,6 +6712,7 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
         if (!s.p) return ALORE_ERR_MEMORY;
         s.p->opts = o;
         s.p->real = o.dtype == ALORE_F64 ? 8 : 4;
+        s.status = alo_choose_kernels(ctx, s.p);
         for (size_t i = 0; i < sizeof passes / sizeof *passes && !s.status; ++i) passes[i](&s);
         alo_free(ctx, s.marks, alo_zu(s.mark_room) * sizeof *s.marks);
         status = s.status;
@@ -6665,7 +6725,7 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                           o.limit, total);
     if (!status && total == SIZE_MAX)
         status = alo_fail(ctx, ALORE_ERR_SHAPE, NULL, "the plan exceeds the address space");
-    if (!status) status = alo_choose_kernels(ctx, *out);
+    if (!status) status = alo_check_kernels(ctx, *out);
     if (status) alore_plan_destroy(*out);
     if (status) *out = NULL;
     return status;
@@ -6696,8 +6756,8 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
     const alore_memory *mem = &p->memory;
     char text[1200]; /* an operand takes less than 70, a name less than 300 */
     alo_text t = {text, sizeof text, 0};
-    alo_print(&t, "batch %d, lanes %d, span %d, slots %d, %d records, %z learn\n", p->opts.batch,
-              p->opts.lanes, p->opts.span, p->slots, p->op_count, p->learns);
+    alo_print(&t, "batch %d, lanes %d, split %d, span %d, slots %d, %d records, %z learn\n", p->opts.batch,
+              p->opts.lanes, p->opts.split, p->opts.span, p->slots, p->op_count, p->learns);
     alo_print(&t, "bytes: base %z, params %z, frozen %z, grads %z, optimizer %z, once %z, io %z, ", mem->base,
               mem->params, mem->frozen, mem->grads, mem->optimizer, mem->once, mem->io);
     alo_print(&t, "activations %z, scratch %z, arena %z, total %z\n", mem->activations, mem->scratch,
@@ -6729,7 +6789,8 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
  * >> 17 executor
  * Resolve segment and offset to pointers, call the kernel, next record. A lane runs a group of samples there
  * and back in its own arena. Group i's gradients go to slot i modulo the slots, and a slot's groups run in
- * order on one lane: sums have one order whatever the number of lanes and threads. */
+ * order on one lane: sums have one order whatever the number of lanes and threads. Where there is one lane,
+ * the tasks of a record are split; a sum is never. */
 
 /* Number i of an array of the plan's numbers. */
 static double alo_get_real(const alore_plan *p, const void *array, size_t i) {
@@ -6764,8 +6825,24 @@ static bool alo_is_packed(const alore_run *run, int32_t t) {
     return root->segment == ALO_BASE && ((const alo_base *)(const void *)run->memory)[root->offset].packed;
 }
 
+typedef struct alo_share { /* a record's tasks in parts, each with scratch of its own */
+    const alore_call *c;
+    alore_kernel kernel;
+    int tasks, parts;
+    size_t scratch;
+} alo_share;
+
+static void alo_share_run(void *arg, int part) {
+    const alo_share *s = (const alo_share *)arg;
+    const int first = (int)((int64_t)s->tasks * part / s->parts);
+    const int last = (int)((int64_t)s->tasks * (part + 1) / s->parts);
+    alore_call c = *s->c;
+    c.scratch = (unsigned char *)c.scratch + alo_zu(part) * s->scratch;
+    s->kernel(&c, first, last);
+}
+
 /* Run record i for a group of the pending samples; for none, if it depends on no sample. */
-static void alo_record_run(const alore_run *run, int i, int lane, int group) {
+static void alo_record_run(const alore_run *run, int i, int lane, int group, bool split) {
     const alore_plan *p = run->plan;
     const alo_op *op = &p->ops[i];
     bool once = i < p->once || i >= p->backward;
@@ -6788,7 +6865,13 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group) {
     c.sample = run->samples + (uint64_t)sample;
     c.samples = left < p->opts.span ? left : p->opts.span;
     c.flags = op->flags;
-    p->kernels[op->code](&c, 0, 1);
+    alo_share s = {&c, p->kernels[op->code], alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL), 1, 0};
+    if (split && p->opts.split > 1) s.parts = alo_parts(p, op->code, c.t, c.attr, c.samples);
+    s.scratch = p->scratch_each[i];
+    if (s.parts > 1)
+        alo_parallel(run->ctx, alo_share_run, &s, s.parts);
+    else
+        s.kernel(&c, 0, s.tasks);
 }
 
 static int alo_groups(const alore_run *run) { return (run->pending - 1) / run->plan->opts.span + 1; }
@@ -6804,7 +6887,7 @@ static void alo_lane_run(void *arg, int lane) {
         for (int group = first; group < alo_groups(run); group += stride) {
             if (run->poison) memset(arena, 0xff, p->lane);
             for (int i = p->once; i < end; ++i) {
-                alo_record_run(run, i, lane, group);
+                alo_record_run(run, i, lane, group, true);
                 for (int k = 0; run->poison && k < p->hole_count; ++k)
                     if (p->holes[k].last == i) memset(arena + p->holes[k].offset, 0xff, p->holes[k].bytes);
             }
@@ -6867,7 +6950,7 @@ ALORE_API alore_status alore_advance(alore_run *run, int records, bool *done) {
     if (!run->phases) return alo_fail(run->ctx, ALORE_ERR_ORDER, NULL, "alore_begin comes first");
     for (; records > 0 && run->cursor_group < alo_groups(run); --records) {
         int i = run->cursor_record++;
-        if (i < end) alo_record_run(run, i, 0, run->cursor_group);
+        if (i < end) alo_record_run(run, i, 0, run->cursor_group, false);
         if (run->cursor_record < end) continue;
         run->cursor_record = run->plan->once;
         ++run->cursor_group;
@@ -6881,7 +6964,7 @@ static alore_status alo_sweep(alore_run *run, int phases, int samples) {
     const double start = with->clock ? with->clock(with->user) : 0;
     alore_status s = alore_begin(run, phases, samples);
     if (s != ALORE_OK) return s;
-    for (int i = 0; i < run->plan->once; ++i) alo_record_run(run, i, 0, 0);
+    for (int i = 0; i < run->plan->once; ++i) alo_record_run(run, i, 0, 0, true);
     alo_parallel(run->ctx, alo_lane_run, run, run->plan->opts.lanes);
     s = alo_pass_close(run);
     run->seconds = with->clock ? with->clock(with->user) - start : 0;
@@ -7151,18 +7234,53 @@ ALORE_API float alore_lr(const alore_schedule *s, int step) {
     return s->lr * half > s->lr_min ? s->lr * half : s->lr_min;
 }
 
-/* Sum the slots into the first, then run the once records' backward on it. */
+enum { ALO_FLAT_PARTS = 64, ALO_FLAT_LEAST = 4096 };
+
+/* A pass over flat arrays in parts, the same ones whatever the number of threads. */
+typedef struct alo_flat {
+    alore_run *run;
+    size_t count, part;              /* numbers; of them in a part                 */
+    int code;                        /* the kernel, and what it is given           */
+    alo_step_args args;
+    alo_sum_t decay;
+    bool matrices;                   /* decay only of two extents and more         */
+    alo_sum_t sums[ALO_FLAT_PARTS];  /* sumsq: of each part                        */
+} alo_flat;
+
+static void alo_flat_run(alo_flat *f, alore_task task, size_t count) {
+    f->count = count;
+    f->part = f->run->plan->opts.backend ? count : alo_align(count / ALO_FLAT_PARTS + 1, ALO_FLAT_LEAST);
+    if (count) alo_parallel(f->run->ctx, task, f, (int)((count - 1) / f->part) + 1);
+}
+
+/* Where a part ends. */
+static size_t alo_flat_end(const alo_flat *f, int part) {
+    const size_t end = alo_zu(part + 1) * f->part;
+    return end < f->count ? end : f->count;
+}
+
+/* Sum the slots into the first, and clear the others. */
+static void alo_sum_slots(void *arg, int part) {
+    const alo_flat *f = (const alo_flat *)arg;
+    const alore_plan *p = f->run->plan;
+    const size_t first = alo_zu(part) * f->part, end = alo_flat_end(f, part);
+    unsigned char *sum = alo_grad_slot(f->run, 0);
+    for (int slot = 1; slot < p->slots; ++slot) {
+        unsigned char *more = alo_grad_slot(f->run, slot);
+        for (size_t i = first; i < end; ++i) /* two floats are added right in double, too */
+            alo_set_real(p, sum, i, alo_get_real(p, sum, i) + alo_get_real(p, more, i));
+        memset(more + first * p->real, 0, (end - first) * p->real);
+    }
+}
+
+/* Sum the slots, then run the once records' backward on the sum. */
 static void alo_reduce(alore_run *run) {
     const alore_plan *p = run->plan;
-    unsigned char *sum = alo_grad_slot(run, 0);
-    for (int slot = 1; slot < p->slots; ++slot) {
-        unsigned char *part = alo_grad_slot(run, slot);
-        for (size_t i = 0; i < p->grads; ++i) /* two floats are added right in double, too */
-            alo_set_real(p, sum, i, alo_get_real(p, sum, i) + alo_get_real(p, part, i));
-        memset(part, 0, p->grads * p->real);
-    }
-    for (int i = p->backward; i < p->op_count; ++i) alo_record_run(run, i, 0, 0);
-    memset(sum + p->learns * p->real, 0, (p->grads - p->learns) * p->real);
+    alo_flat f = ALORE_ZERO;
+    f.run = run;
+    if (p->slots > 1) alo_flat_run(&f, alo_sum_slots, p->grads);
+    for (int i = p->backward; i < p->op_count; ++i) alo_record_run(run, i, 0, 0, true);
+    memset(alo_grad_slot(run, 0) + p->learns * p->real, 0, (p->grads - p->learns) * p->real);
 }
 
 ALORE_API float *alore_params(alore_run *run, size_t *count) {
@@ -7177,21 +7295,44 @@ ALORE_API float *alore_grads(alore_run *run, size_t *count) {
     return (float *)(void *)alo_grad_slot(run, 0);
 }
 
-/* One kernel on the numbers first .. first+count-1 of the flat arrays. */
-static void alo_flat(const alore_run *run, int code, alo_step_args *args, size_t first, size_t count) {
-    const alore_plan *p = run->plan;
+/* The kernel on the numbers first .. end-1 of the flat arrays. */
+static void alo_flat_kernel(const alo_flat *f, alo_step_args *args, size_t first, size_t end) {
+    const alore_plan *p = f->run->plan;
     size_t at = first * p->real;
-    unsigned char *moments = run->memory + p->at_moments + at;
+    unsigned char *moments = f->run->memory + p->at_moments + at;
     alore_call c = ALORE_ZERO;
-    c.p[0] = alo_grad_slot(run, 0) + at;
-    c.p[ALO_Y] = run->memory + p->at_params + at;
+    c.p[0] = alo_grad_slot(f->run, 0) + at;
+    c.p[ALO_Y] = f->run->memory + p->at_params + at;
     if (p->memory.optimizer) c.p[ALO_Z] = moments;
     if (p->opts.optimizer == ALORE_ADAMW) c.p[ALO_X] = moments + p->memory.params;
     c.rows_fn = p->rows_fn;
     c.user = p->opts.backend ? p->opts.backend->user : NULL;
     c.extra = args;
-    args->count = count;
-    p->kernels[code](&c, 0, 1);
+    args->count = end - first;
+    p->kernels[f->code](&c, 0, 1);
+}
+
+static void alo_sum_squares(void *arg, int part) {
+    alo_flat *f = (alo_flat *)arg;
+    alo_step_args args = f->args;
+    args.sum = &f->sums[part];
+    alo_flat_kernel(f, &args, alo_zu(part) * f->part, alo_flat_end(f, part));
+}
+
+/* The optimiser on the parameters, or ends of them, that lie in the part. */
+static void alo_step_part(void *arg, int part) {
+    const alo_flat *f = (const alo_flat *)arg;
+    const alore_plan *p = f->run->plan;
+    const size_t from = alo_zu(part) * f->part, to = alo_flat_end(f, part);
+    alo_step_args args = f->args;
+    for (int i = 0; i < p->param_count; ++i) {
+        const alo_param *q = &p->params[i];
+        if (q->segment != ALO_PARAM) continue;
+        const size_t at = (size_t)p->tensors[q->tensor].offset, past = at + alo_count(q->shape);
+        const size_t first = at > from ? at : from, end = past < to ? past : to;
+        args.decay = f->matrices && q->shape.rank < 2 ? 0 : f->decay;
+        if (first < end) alo_flat_kernel(f, &args, first, end);
+    }
 }
 
 /* b to the power of n, by squaring. */
@@ -7206,18 +7347,20 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     alore_ctx *ctx = run->ctx;
     const alore_plan *p = run->plan;
     const alore_step_opts none = ALORE_ZERO, o = opts ? *opts : none;
-    alo_step_args args = ALORE_ZERO;
+    alo_flat f = ALORE_ZERO;
+    alo_step_args *args = &f.args;
     alo_sum_t squares = 0;
-    int kernel = p->opts.optimizer == ALORE_ADAMW ? ALO_K_adamw : ALO_K_sgd;
     if (!p->opts.train) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the plan is not for training");
     if (!run->samples) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "no gradients since the last step");
     if (!(lr >= 0 && lr < 1e30f)) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "a rate of %g", (double)lr);
     if (p->opts.optimizer == ALORE_SGD && o.momentum > 0)
         return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the plan has no moments for momentum %g", o.momentum);
-    args.grad_scale = o.grad_scale > 0 ? (alo_sum_t)o.grad_scale : 1 / (alo_sum_t)run->samples;
-    args.sum = &squares;
+    args->grad_scale = o.grad_scale > 0 ? (alo_sum_t)o.grad_scale : 1 / (alo_sum_t)run->samples;
     alo_reduce(run);
-    alo_flat(run, ALO_K_sumsq, &args, 0, p->learns);
+    f.run = run;
+    f.code = ALO_K_sumsq;
+    alo_flat_run(&f, alo_sum_squares, p->learns);
+    for (int i = 0; i < ALO_FLAT_PARTS; ++i) squares += f.sums[i];
     if (!(squares >= 0 && squares < (alo_sum_t)3e38)) {
         alo_forget(run);
         return alo_fail(ctx, ALORE_ERR_NONFINITE, NULL,
@@ -7225,22 +7368,20 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     }
     alo_sum_t length = (alo_sum_t)alo_sqrt((float)squares), clip = (alo_sum_t)o.clip;
     if (norm) *norm = (float)length;
-    if (clip > 0 && clip < length + (alo_sum_t)1e-6) args.grad_scale *= clip / (length + (alo_sum_t)1e-6);
-    args.lr = (alo_sum_t)lr;
-    args.beta1 = o.beta1 > 0 ? (alo_sum_t)o.beta1 : (alo_sum_t)0.9;
-    args.beta2 = o.beta2 > 0 ? (alo_sum_t)o.beta2 : (alo_sum_t)0.999;
-    args.eps = o.eps > 0 ? (alo_sum_t)o.eps : (alo_sum_t)1e-8;
-    args.correct1 = (alo_sum_t)(1 - alo_power((double)args.beta1, run->step + 1));
-    args.correct2 = (alo_sum_t)(1 - alo_power((double)args.beta2, run->step + 1));
-    args.momentum = (alo_sum_t)o.momentum;
-    args.nesterov = o.nesterov;
-    args.first_step = run->step == 0;
-    for (int i = 0; i < p->param_count; ++i) {
-        const alo_param *q = &p->params[i];
-        if (q->segment != ALO_PARAM) continue;
-        args.decay = o.decay_matrices && q->shape.rank < 2 ? 0 : (alo_sum_t)o.decay;
-        alo_flat(run, kernel, &args, (size_t)p->tensors[q->tensor].offset, alo_count(q->shape));
-    }
+    if (clip > 0 && clip < length + (alo_sum_t)1e-6) args->grad_scale *= clip / (length + (alo_sum_t)1e-6);
+    args->lr = (alo_sum_t)lr;
+    args->beta1 = o.beta1 > 0 ? (alo_sum_t)o.beta1 : (alo_sum_t)0.9;
+    args->beta2 = o.beta2 > 0 ? (alo_sum_t)o.beta2 : (alo_sum_t)0.999;
+    args->eps = o.eps > 0 ? (alo_sum_t)o.eps : (alo_sum_t)1e-8;
+    args->correct1 = (alo_sum_t)(1 - alo_power((double)args->beta1, run->step + 1));
+    args->correct2 = (alo_sum_t)(1 - alo_power((double)args->beta2, run->step + 1));
+    args->momentum = (alo_sum_t)o.momentum;
+    args->nesterov = o.nesterov;
+    args->first_step = run->step == 0;
+    f.code = p->opts.optimizer == ALORE_ADAMW ? ALO_K_adamw : ALO_K_sgd;
+    f.decay = (alo_sum_t)o.decay;
+    f.matrices = o.decay_matrices;
+    alo_flat_run(&f, alo_step_part, p->learns);
     ++run->step;
     run->samples = 0;
     return ALORE_OK;

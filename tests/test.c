@@ -11,6 +11,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <assert.h>
 #define ALORE_ASSERT(x) assert(x)
+#define ALO_GRAIN 40 /* small records are split, too */
 #define ALORE_IMPLEMENTATION
 #include "../alore.h"
 #include <math.h>
@@ -975,12 +976,12 @@ static int t_next_mode(int mode)
     return mode;
 }
 
-static void t_call(const alore_call *c, int code, int mode)
+static void t_call(const alore_call *c, int code, int mode, int first, int end)
 {
     alore_kernel table[ALO_K_COUNT];
     memcpy(table, mode == T_F64 ? alo_table_f64 : alo_table_f32, sizeof table);
     if (mode >= T_LEVEL) alo_level_kernels(alo_level_of((alore_isa)(mode - T_LEVEL)), table);
-    table[code](c, 0, 1);
+    table[code](c, first, end);
 }
 
 /* Run kernel `code` on the pool. Outputs whose operand is absent stay absent. The
@@ -1041,7 +1042,11 @@ static void t_kernel(t_pool *p, int code, int mode, int flags, char over)
     }
     const size_t scratch = alo_scratch_bytes(code, c.t, &attr, c.samples, bytes);
     c.scratch = scratch ? malloc(scratch) : NULL;
-    t_call(&c, code, mode);
+    const int tasks = alo_tasks(code, c.t, &attr, c.samples, mode >= T_LEVEL);
+    for (int end = tasks, first; end > 0; end = first) { /* ranges of tasks, in any order */
+        first = end > 1 + tasks / 3 ? end - 1 - tasks / 3 : 0;
+        t_call(&c, code, mode, first, end);
+    }
     free(c.scratch);
     for (int i = ALO_Y; i < ALO_OPERANDS; ++i) {
         if (slot[i] < 0) continue;
@@ -1497,7 +1502,7 @@ static void t_ops_shapes(void)
     call.p[ALO_Y] = out;
     call.t[0] = call.t[ALO_Y] = &t;
     call.samples = 1;
-    alo_table_f32[ALO_K_cast](&call, 0, 1);
+    alo_table_f32[ALO_K_cast](&call, 0, 2);
     for (int i = 0; i < 6; ++i)
         near((double)out[i],
              ((double)bytes[i] / 255 - (double)values[i % 3]) / (double)values[3 + i % 3],
@@ -1849,7 +1854,7 @@ static void t_optimiser_tensor(const alore_weights *w, const char *unit, int ten
         o.correct2 = 1 - pow(o.beta2, step + 1);
         o.first_step = step == 0;
         const int code = adam ? ALO_K_adamw : ALO_K_sgd;
-        t_call(&c, code, mode);
+        t_call(&c, code, mode, 0, 1);
         for (int i = 0; i < count; ++i) {
             const double d = fabs(t_get(c.p[ALO_Y], (size_t)i, mode, false) -
                                   want[step * count + i]);
@@ -3102,7 +3107,8 @@ static double t_value(const alore_plan *p, const void *array, size_t i)
 static void t_fill(alore_run *run, int classes, uint64_t seed)
 {
     const alore_plan *p = run->plan;
-    const alo_tensor *t = alo_named(run, "image", ALO_INPUT);
+    const alo_tensor *t = p->tensors;
+    while (!(t->flags & ALO_INPUT) || strcmp(p->names + t->name, "image")) ++t;
     void *image = alore_run_input(run, "image");
     int32_t *label = (int32_t *)alore_run_input(run, "label");
     size_t count = (size_t)p->opts.batch * (size_t)t->rows * (size_t)t->cols;
@@ -3986,40 +3992,97 @@ static void t_run_batch(void)
     t_net_close(&n);
 }
 
-/* The same bits for any number of threads and lanes, through steps. */
+/* Three steps with `o` on `threads` threads; parameters, and the logits they lead to, go to `out`. */
+static size_t t_threads_outcome(const char *rules, alore_plan_opts o, int threads, float *out, size_t room)
+{
+    alore_ctx ctx;
+    alore_config config = ALORE_ZERO;
+    alore_model *m;
+    alore_plan *p;
+    alore_run *run;
+    size_t count = 0;
+    config.threads = threads;
+    alore_init(&ctx, &config);
+    bool fine = t_vit(&ctx, t_micro, rules, 0.1f, &m) == ALORE_OK &&
+                alore_plan_create(m, &o, &p) == ALORE_OK &&
+                alore_run_create(p, t_base(&ctx, m, 3), &run) == ALORE_OK;
+    if (ok(fine, "%s", ctx.error.text)) {
+        run->poison = true;
+        t_fill(run, 5, 4);
+        for (int step = 0; step < 3; ++step) {
+            float norm = 0;
+            ok(alore_backward(run, 0) == ALORE_OK, "%s", ctx.error.text);
+            ok(alore_step(run, NULL, 0.01f, &norm) == ALORE_OK, "%s", ctx.error.text);
+            out[count++] = norm;
+        }
+        ok(alore_forward(run, 0) == ALORE_OK, "%s", ctx.error.text);
+        memcpy(out + count, alore_run_output(run, "logits"), (size_t)o.batch * 5 * sizeof *out);
+        count += (size_t)o.batch * 5;
+        size_t learns = 0;
+        const float *x = alore_params(run, &learns);
+        if (ok(count + learns <= room, "%zu numbers", learns)) memcpy(out + count, x, learns * sizeof *x);
+        count += learns;
+    }
+    alore_uninit(&ctx);
+    return count * sizeof *out;
+}
+
+/* The same bits for any number of threads, lanes and parts of a record, through steps. */
 static void t_run_threads(void)
 {
-    float first[4000];
-    size_t bytes = 0;
-    static const int threads[] = {1, 2, 3, 8};
-    for (size_t k = 0; k < 4; ++k) {
-        alore_ctx ctx;
-        alore_config config = ALORE_ZERO;
+    static const char *const rules[] = {"alore:dropout=0.2@qkv|fc1;unfreeze@head", "unfreeze@*",
+                                        "lora@qkv;ssf@fc1|norm1"};
+    static const int threads[] = {1, 2, 3, 8}, splits[] = {1, 2, 5, 0};
+    enum { ROOM = 60000 };
+    float *first = (float *)calloc(ROOM, sizeof *first), *have = (float *)calloc(ROOM, sizeof *have);
+    for (size_t r = 0; r < 3; ++r) {
         alore_plan_opts o = ALORE_ZERO;
-        alore_model *m;
-        alore_plan *p;
-        alore_run *run;
-        size_t count = 0;
-        config.threads = threads[k];
-        alore_init(&ctx, &config);
         o.train = true;
         o.batch = 7;
-        o.lanes = threads[k];
-        bool fine = t_vit(&ctx, t_micro, "alore:dropout=0.2@qkv|fc1;unfreeze@head", 0.1f,
-                          &m) == ALORE_OK && alore_plan_create(m, &o, &p) == ALORE_OK &&
-                    alore_run_create(p, t_base(&ctx, m, 3), &run) == ALORE_OK;
-        if (ok(fine, "%s", ctx.error.text)) {
-            t_fill(run, 5, 4);
-            for (int step = 0; step < 3; ++step) {
-                ok(alore_backward(run, 0) == ALORE_OK, "%s", ctx.error.text);
-                ok(alore_step(run, NULL, 0.01f, NULL) == ALORE_OK, "%s", ctx.error.text);
+        const size_t bytes = t_threads_outcome(rules[r], o, 0, first, ROOM);
+        for (int k = 0; k < 4; ++k) {
+            o.lanes = threads[k];
+            ok(t_threads_outcome(rules[r], o, threads[k], have, ROOM) == bytes, "size");
+            t_same(first, have, bytes, "lanes");
+            for (int i = 0; i < 4; ++i) {
+                o.lanes = 1;
+                o.split = splits[i] ? splits[i] : threads[k];
+                ok(t_threads_outcome(rules[r], o, threads[k], have, ROOM) == bytes, "size");
+                t_same(first, have, bytes, "parts");
             }
-            const float *x = alore_params(run, &count);
-            if (!k) memcpy(first, x, bytes = count * sizeof *x);
-            t_same(first, x, bytes, "parameters after three steps");
+            o.split = 0;
         }
-        alore_uninit(&ctx);
     }
+    free(first);
+    free(have);
+}
+
+/* Lanes for which there is no work split the records of the one that is left. */
+static void t_plan_lanes(void)
+{
+    static const struct {
+        int batch, lanes, split, want_lanes, want_split;
+    } rows[] = {{1, 0, 0, 1, 1}, {1, 8, 0, 1, 8}, {1, 8, 3, 1, 3}, {4, 8, 0, 4, 1}, {4, 2, 6, 2, 1},
+                {4, 1, 6, 1, 6}, {4, 0, 0, 1, 1}, {1, 1, -1, 0, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i)
+        for (int train = 0; train < 2; ++train) {
+            t_net n;
+            alore_plan_opts o = ALORE_ZERO;
+            memset(&n, 0, sizeof n);
+            t_begin(&n.ctx, &n.heap);
+            o.batch = rows[i].batch;
+            o.lanes = rows[i].lanes;
+            o.split = rows[i].split;
+            o.train = train > 0;
+            ok(t_vit(&n.ctx, t_micro, "unfreeze@*", 0, &n.model) == ALORE_OK, "%s", n.ctx.error.text);
+            const alore_status s = alore_plan_create(n.model, &o, &n.plan);
+            if (rows[i].want_lanes)
+                ok(s == ALORE_OK && n.plan->opts.lanes == rows[i].want_lanes &&
+                       n.plan->opts.split == rows[i].want_split, "row %zu", i);
+            else
+                ok(s == ALORE_ERR_ARGUMENT && strstr(n.ctx.error.text, "split -1"), "row %zu", i);
+            t_net_close(&n);
+        }
 }
 
 /* ---- Training ---------------------------------------------------------------- */
@@ -5901,7 +5964,7 @@ static const t_row t_rows[] = {
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
     T(plan_memory) T(plan_to_fit) T(plan_exact) T(plan_print) T(gradients) T(once) T(run_steps)
-    T(run_batch) T(run_threads) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
+    T(run_batch) T(run_threads) T(plan_lanes) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_merge) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(cli_errors)

@@ -885,13 +885,14 @@ static int open_model(app *a, network *n, const char *rules, bool train, alore_m
     return rc ? rc : build_model(a, n, rules, train, out);
 }
 
-/* Plan it with as many lanes as there are threads, fewer where memory asks for it. */
+/* Plan it with as many lanes as there are threads, fewer where memory asks for it; one lane splits records. */
 static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_plan **out)
 {
     const settings *s = &a->set;
     alore_plan_opts o = ALORE_ZERO;
     bool fit = s->memory && (s->recompute == 2 || !is_given(a, "--recompute"));
     o.batch = batch;
+    o.split = (int)s->threads;
     o.train = train;
     o.precision = s->precision == 2 ? ALORE_I8 : s->precision == 1 ? ALORE_BF16 : ALORE_F32;
     o.limit = s->memory < SIZE_MAX ? (size_t)s->memory : SIZE_MAX;
