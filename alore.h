@@ -29,7 +29,7 @@
  *
  * PROMISES. Nothing is global, prints, aborts, or allocates after create. Frozen means const. Every file is
  * hostile, every size may overflow, every allocation may fail: a status and one sentence with the numbers.
- * The same bits for any number of threads and lanes, and after stop and resume; no libc's mathematics in f32.
+ * The same bits for any number of threads, lanes and parts, and after stop and resume; no libc's mathematics in f32.
  * Different contexts are independent; objects of one context may be used from different threads one at a
  * time; weights, models and plans are read-only after creation and may be shared by runs of several
  * contexts; the hooks you supply must be as thread-safe as your use of them. (Not there yet: SIMD, int8.)
@@ -1310,7 +1310,9 @@ ALORE_API void alore_pool_destroy(alore_pool *p) {
 
 static void alo_pool_destroy(alo_object *o) { alore_pool_destroy((alore_pool *)(void *)o); }
 
-/* `threads` counts the caller's; 0 and 1: no other. Where the system starts fewer, the log hook is told. */
+/* `threads` counts the caller's; 0 and 1: no other. Where the system starts fewer, the log hook is told. With
+ * config.pin, and as many threads as CPUs that this one may use, each keeps one of them, this one too until
+ * the pool is destroyed; threads that it starts meanwhile share its CPU unless they move. */
 ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool **out) {
     if (!ctx) return ALORE_ERR_ARGUMENT;
     if (!out) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no place for the pool");
@@ -1804,8 +1806,9 @@ static inline void ALO_F(rowwise)(const alore_call *c, int first, int last, void
 }
 static inline void ALO_F(each)(const alore_call *c, int first, int last,
                                alo_sum_t (*formula)(const alo_walk *w)) {
-    for (alo_walk w = alo_walk_rows(c, first, last); alo_next(&w);)
-        for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, formula(&w));
+    const bool one = alo_copies(c, ALO_Y) * c->t[ALO_Y]->rows == 1; /* then tasks are its columns */
+    for (alo_walk w = alo_walk_rows(c, one ? 0 : first, one ? 1 : last); alo_next(&w);)
+        for (w.j = one ? first : 0; w.j < (one ? last : w.cols); ++w.j) ALO_F(out)(&w, formula(&w));
 }
 static inline void ALO_F(whole)(const alore_call *c, int first, int last,
                                 void (*kernel)(const alore_call *c)) {
@@ -2451,7 +2454,7 @@ static void ALO_F(sgd)(const alore_call *c) {
     }
 }
 
-/* ---- The table: tasks are rows of output 0; `whole` is one task (alo_tasks counts them) ---- */
+/* ---- The table: a kernel does a range of its tasks, which alo_tasks counts ---- */
 #define ALO_TASK(name, reads, writes, over, how, by)                                                         \
     static void ALO_F(name##_task)(const alore_call *c, int first, int last) {                               \
         ALO_F(how)(c, first, last, ALO_F(by));                                                               \
@@ -3516,15 +3519,18 @@ static size_t alo_job_room(size_t rows, size_t k, size_t each) {
     return alo_mul(each, (rows + ALO_PANEL) * k);
 }
 
-/* Tasks of a call. Each makes its own part of the outputs, so any ranges of them may run at once, each with
- * scratch of its own. */
+/* Tasks of a call: columns of a fast product, ALO_PANEL each; else the rows of output 0, of `each` with a
+ * single row its columns, of `whole` one. Each makes its own part of the outputs, so any ranges may run at
+ * once, each with scratch of its own. */
 static int alo_tasks(int code, const alo_tensor *const t[], const alo_attr *attr, int samples, bool fast) {
+    const int how = alo_kernel_rows[code].how;
+    const size_t rows = how == ALO_HOW_whole ? 1 : alo_all_rows(t[ALO_Y], samples);
     const alo_tensor *b = code == ALO_K_matmul_db ? t[ALO_Y] : t[1];
     const bool product = code == ALO_K_matmul || code == ALO_K_matmul_da || code == ALO_K_matmul_db;
     if (fast && product && attr->m <= 1 && !(attr->n & 1) && !(b->flags & ALO_PER_SAMPLE) &&
         (code != ALO_K_matmul || !attr->p || !t[3]))
         return (t[ALO_Y]->cols + ALO_PANEL - 1) / ALO_PANEL;
-    return alo_kernel_rows[code].how == ALO_HOW_whole ? 1 : (int)alo_all_rows(t[ALO_Y], samples);
+    return how == ALO_HOW_each && rows == 1 ? t[ALO_Y]->cols : (int)rows;
 }
 
 /* clang-format off */
