@@ -1465,7 +1465,7 @@ ALORE_API void alore_uninit(alore_ctx *ctx) {
  * stands in ALO_KERNELS: its forward kernel and its pieces, with what each reads and writes:
  *     a..f  the op's inputs 0..5          g  the gradient of output y
  *     y z   the op's outputs 0..1         t u  tensors that pieces hand on
- *     A..F  the gradients of inputs 0..5
+ *     A..F  the gradients of inputs 0..5  m  what fusing multiplies into the result
  * A piece is emitted if one of the gradients it writes is needed, or if a later emitted piece reads a t
  * or u that it writes. Nothing is saved for backward: a tensor lives as long as a record reads it. */
 
@@ -1532,8 +1532,8 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
 /* A forward kernel, then its pieces: name, reads, writes, what output 0 may overwrite, how, by what. */
 #define ALO_KERNELS(X) \
     X(cast,            "a",      "y",   "",    each,  cast) \
-    X(matmul,          "abcd",   "y",   "d",   whole, matmul) \
-    X(matmul_da,       "gb",     "A",   "",    whole, matmul_da) \
+    X(matmul,          "abcd",   "yz",  "d",   whole, matmul) \
+    X(matmul_da,       "gbm",    "A",   "",    whole, matmul_da) \
     X(matmul_db,       "ga",     "B",   "",    whole, matmul_db) \
     X(matmul_dc,       "g",      "C",   "",    each,  uses) \
     X(kron,            "abcd",   "yz",  "",    whole, kron) \
@@ -2035,12 +2035,13 @@ static void ALO_F(norm_dgain)(const alore_call *c) {
 
 /* ---- matmul: y = f(op(a) op(b) + c) + d ----
  *   op(a) [rows, k]   op(b) [k, n]   c [1, n] or absent   d, y [rows, n], d or absent
- *   attr  n: bit 0 a is stored transposed, bit 1 b is     m: groups
- *         p: 0, or 1 + the kind of f (inference only; then y's pieces do not hold)
+ *   attr  n: bit 0 a is stored transposed, bit 1 b is     m: groups     p: 0, or 1 + the kind of f
+ *   z [rows, n] = f'(op(a) op(b) + c), or absent: with f the gradient that the pieces read is g z
  * With groups, the columns of op(a), of y and of op(b) [k / groups, n] are cut alike, and block h of y
  * is block h of op(a) times block h of op(b). If only a is per sample, all samples' rows are one
  * matrix; else each sample has its product. Of operands a, b and y, that which is output 0 is made of
- * the others: y = op(a) op(b), d op(a) = g op(b)^T, d op(b) = op(a)^T g; dc = column sums of g. */
+ * the others: y = op(a) op(b), d op(a) = g op(b)^T, d op(b) = op(a)^T g; dc = column sums of g. Where a
+ * is another product's y, da may be multiplied by that one's z: it is m [rows, k]. */
 static void ALO_F(products)(const alore_call *c, int a, int b, int y, bool add) {
     const int form = c->attr->n, groups = c->attr->m > 1 ? c->attr->m : 1;
     const bool per_a = c->t[a]->flags & ALO_PER_SAMPLE, per_b = c->t[b]->flags & ALO_PER_SAMPLE;
@@ -2064,7 +2065,10 @@ static void ALO_F(matmul)(const alore_call *c) {
     const bool act = c->attr->p > 0, start = !act && (c->p[2] || c->p[3]), keep = alo_adds(c, ALO_Y, 0);
     alo_tensor t = *c->t[ALO_Y];
     alore_call sum = *c;
-    if (act && (keep || c->p[3])) { /* d may be y's storage: the sums stand in scratch */
+    if (act && c->p[ALO_Z]) { /* the sums stand where the slope goes */
+        sum.p[ALO_Y] = c->p[ALO_Z];
+        sum.t[ALO_Y] = c->t[ALO_Z];
+    } else if (act && (keep || c->p[3])) { /* d may be y's storage: they stand in scratch */
         sum.p[ALO_Y] = (real *)c->scratch + (ptrdiff_t)ALO_PANEL * (c->t[0]->cols + c->t[0]->rows);
         sum.t[ALO_Y] = &t;
         t.ld = t.cols;
@@ -2074,12 +2078,19 @@ static void ALO_F(matmul)(const alore_call *c) {
     ALO_F(products)(&sum, 0, 1, ALO_Y, start || (keep && !act));
     for (alo_walk w = alo_walk_start(c); act && alo_next(&w);)
         for (w.j = 0; w.j < w.cols; ++w.j) {
-            const alo_sum_t x = ALO_F(get)(&sum, ALO_Y, w.s, w.r, w.j) + ALO_F(term)(&w, 2);
-            ALO_F(out)(&w, (alo_sum_t)ALO_F(act)(c->attr->p - 1, (real)x, false) + ALO_F(term)(&w, 3));
+            const real x = (real)(ALO_F(get)(&sum, ALO_Y, w.s, w.r, w.j) + ALO_F(term)(&w, 2));
+            ALO_F(out)(&w, (alo_sum_t)ALO_F(act)(c->attr->p - 1, x, false) + ALO_F(term)(&w, 3));
+            if (c->p[ALO_Z]) ALO_F(row)(c, ALO_Z, w.s, w.r)[w.j] = ALO_F(act)(c->attr->p - 1, x, true);
         }
 }
 
-static void ALO_F(matmul_da)(const alore_call *c) { ALO_F(products)(c, ALO_Y, 1, 0, false); }
+static void ALO_F(matmul_da)(const alore_call *c) {
+    ALO_F(products)(c, ALO_Y, 1, 0, false);
+    for (alo_walk w = alo_walk_start(c); c->p[2] && alo_next(&w);) { /* such a product stands alone */
+        real *da = ALO_F(row)(c, ALO_Y, w.s, w.r);
+        for (w.j = 0; w.j < w.cols; ++w.j) da[w.j] = (real)((alo_sum_t)da[w.j] * ALO_F(term)(&w, 2));
+    }
+}
 static void ALO_F(matmul_db)(const alore_call *c) { ALO_F(products)(c, 1, ALO_Y, 0, false); }
 
 /* ---- kron: y = x sum_i S_i (x) (D_i U_i), factored ----
@@ -3404,6 +3415,8 @@ static void ALO_L(matmul_da)(const alore_call *c, int first, int last) {
         alo_matmul_da_task_f32(c, first, last);
         return;
     }
+    o.times = alo_mat_at(c, 2, ALO_ALL);
+    o.follows = o.times.p != NULL;
     ALO_L(job)(&o, c->scratch, first, last);
 }
 
@@ -3542,11 +3555,12 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     const size_t nr = alo_mul(n, alo_zu(attr->q)), band = alo_mul(ALO_BAND, nr);
     const size_t deep = alo_all_rows(t[0], samples), cols = t[0] ? alo_zu(t[0]->cols) : 0;
     const size_t rows = alo_all_rows(t[ALO_Y], samples), wide = t[ALO_Y] ? alo_zu(t[ALO_Y]->cols) : 0;
+    const size_t sums = attr->p && !t[ALO_Z] ? alo_mul(rows, wide) : 0;
     const size_t queries = P || !t[op] ? P : alo_zu(t[op]->rows);
     const size_t keys = P || !t[op + 1] ? P : alo_zu(t[op + 1]->rows);
     switch (code) {
     case ALO_K_matmul:
-        return alo_most(alo_need(each, cols + alo_zu(t[0]->rows), attr->p ? alo_mul(rows, wide) : 0),
+        return alo_most(alo_need(each, cols + alo_zu(t[0]->rows), sums),
                         alo_job_room(rows, cols, each));
     case ALO_K_matmul_da: return alo_most(alo_need(each, cols, 0), alo_job_room(rows, cols, each));
     case ALO_K_matmul_db:
@@ -6326,6 +6340,66 @@ static void alo_pass_pieces(alo_planner *s) {
     }
 }
 
+/* Who makes a tensor in the forward, and how often it is read. */
+static void alo_tally(alo_planner *s) {
+    alore_plan *p = s->p;
+    for (int t = 0; t < p->tensor_count; ++t) s->marks[t].reads = 0;
+    for (int i = 0; i < p->op_count; ++i) {
+        for (int k = 0; k < ALO_IN; ++k) ++alo_root_mark(s, p->ops[i].in[k])->reads;
+        for (int k = 0; k < ALO_OUT && i < p->forward; ++k)
+            if (p->ops[i].out[k]) s->marks[p->ops[i].out[k]].producer = i;
+    }
+}
+
+/* Does one of a record's operands k .. end-1 lie in the storage of t? */
+static bool alo_touches(const alo_planner *s, const alo_op *op, int k, int end, int32_t t) {
+    while (k < end && alo_root(s, alo_operand(op, k)) != alo_root(s, t)) ++k;
+    return k < end;
+}
+
+/* The first record of a sample behind i with such an operand; the end of them: none. */
+static int alo_use(const alo_planner *s, int i, int k, int end, int32_t t) {
+    while (++i < s->p->backward && !alo_touches(s, &s->p->ops[i], k, end, t)) {}
+    return i < s->p->backward ? i : s->p->backward;
+}
+
+/* Pass 3: fuse. What alone reads a product or drop path becomes a part of it: an add, a factor, or an
+ * activation. Of that the product keeps the slope, in the place of what the piece would have read; where the
+ * backward reads its result as well, what went in serves both better. */
+static void alo_pass_fuse(alo_planner *s) {
+    alore_plan *p = s->p;
+    alo_tally(s);
+    for (int i = p->once; i < p->backward && !(p->opts.off & ALORE_NO_FUSE); ++i) {
+        alo_op *a = &p->ops[i];
+        const int32_t y = a->out[0], reads = s->marks[y].reads;
+        const bool product = a->code == ALO_K_matmul, back = a->code == ALO_K_matmul_da;
+        int32_t *slot = &a->in[product ? 3 : back ? 2 : 1], *act = &p->attrs[a->attr].p;
+        if ((!product && !back && a->code != ALO_K_drop_path) || *slot || a->flags) continue;
+        const int next = alo_use(s, i, 0, ALO_IN, y), last = alo_use(s, next, 0, ALO_IN, y);
+        alo_op *b = &p->ops[next], *c = &p->ops[last];
+        if (next == p->backward || b->flags || !alo_is_own(s, y)) continue;
+        if (!alo_same_extent(s, y, b->out[0])) continue;
+        const int32_t other = b->in[b->in[0] == y];
+        if (b->code == (back ? ALO_K_mul_da : ALO_K_add) && reads == 1 && other && other != y &&
+            alo_same_extent(s, other, y) && alo_use(s, i - 1, ALO_IN, ALO_OPERANDS, other) >= next) {
+            *slot = other;
+        } else if (b->code == ALO_K_unary && product && !*act &&
+                   alo_use(s, p->forward - 1, 0, ALO_IN, b->out[0]) == p->backward &&
+                   (reads == 1 || (reads == 2 && last < p->backward && c->code == ALO_K_unary_dx))) {
+            *act = 1 + p->attrs[b->attr].n;
+            if (reads == 2) a->out[1] = y;
+            if (reads == 2) c->code = ALO_K_mul_da;
+        } else
+            continue;
+        a->out[0] = b->out[0];
+        if (next < p->forward) --p->forward;
+        memmove(b, b + 1, alo_zu(p->op_count-- - next - 1) * sizeof *b);
+        --p->backward;
+        --i; /* the same record may fuse again */
+    }
+    alo_tally(s);
+}
+
 /* Does backward want an output again that is not kept? */
 static bool alo_lost(const alo_planner *s, const alo_op *op) {
     for (int k = 0; k < ALO_OUT && op->out[k]; ++k)
@@ -6361,7 +6435,7 @@ static int alo_again(alo_planner *s, int b, int at) {
             alo_tensor like = p->tensors[old];
             like.segment = ALO_ARENA;
             op.out[k] = alo_plan_tensor(s, like);
-            if (!s->marks[old].kept) s->marks[old].twin = op.out[k]; /* else z of a kept y is only scratch */
+            if (!s->marks[old].kept) s->marks[old].twin = op.out[k];
         }
         alo_insert(s, at++, op);
         ++p->backward;
@@ -6369,7 +6443,7 @@ static int alo_again(alo_planner *s, int b, int at) {
     return at;
 }
 
-/* Pass 3: recompute. The order of execution falls out of it. */
+/* Pass 4: recompute. The order of execution falls out of it. */
 static void alo_pass_order(alo_planner *s) {
     alore_plan *p = s->p;
     for (int i = p->forward, doing = -1; i < p->backward && !s->status; ++i) {
@@ -6379,42 +6453,12 @@ static void alo_pass_order(alo_planner *s) {
         doing = block;
         for (int k = 0; k < ALO_IN; ++k) p->ops[i].in[k] = alo_twin(s, p->ops[i].in[k]);
     }
-}
-
-/* Does one of a record's operands k .. end-1 lie in the storage of t? */
-static bool alo_touches(const alo_planner *s, const alo_op *op, int k, int end, int32_t t) {
-    while (k < end && alo_root(s, alo_operand(op, k)) != alo_root(s, t)) ++k;
-    return k < end;
-}
-
-/* Pass 4: fuse. An add or activation that alone reads a product or drop path becomes a part of it. */
-static void alo_pass_fuse(alo_planner *s) {
-    alore_plan *p = s->p;
-    if (p->opts.off & ALORE_NO_FUSE) return;
-    for (int i = 0; i < p->op_count; ++i)
-        for (int k = 0; k < ALO_IN; ++k) ++alo_root_mark(s, p->ops[i].in[k])->reads;
-    for (int i = p->once; i < p->backward; ++i) {
-        alo_op *a = &p->ops[i], *b = a + 1, *const end = &p->ops[p->backward];
-        const int32_t y = a->out[0];
-        const bool product = a->code == ALO_K_matmul;
-        int32_t *slot = &a->in[product ? 3 : 1], *act = &p->attrs[a->attr].p;
-        if ((!product && a->code != ALO_K_drop_path) || *slot) continue;
-        if (s->marks[y].reads != 1 || p->tensors[y].segment != ALO_ARENA) continue;
-        while (b < end && !alo_touches(s, b, 0, ALO_IN, y)) ++b;
-        if (b == end || (b->in[0] != y && b->in[1] != y) || !alo_same_extent(s, y, b->out[0])) continue;
-        const int32_t other = b->in[b->in[0] == y];
-        bool adds = b->code == ALO_K_add && other != y && alo_same_extent(s, other, y);
-        for (const alo_op *c = a; c < b && adds; ++c) /* what is added must be there */
-            adds = !alo_touches(s, c, ALO_IN, ALO_OPERANDS, other);
-        if (!adds && (!product || b->code != ALO_K_unary || p->opts.train || *act)) continue;
-        if (adds) *slot = other;
-        if (!adds) *act = 1 + p->attrs[b->attr].n;
-        a->out[0] = b->out[0];
-        if (b < &p->ops[p->forward]) --p->forward;
-        memmove(b, b + 1, (size_t)(&p->ops[p->op_count--] - (b + 1)) * sizeof *b);
-        --p->backward;
-        --i; /* the same record may fuse again */
-    }
+    alo_tally(s);
+    for (int i = 0; i < p->op_count; ++i) /* what stood by for the backward, and it did not ask */
+        for (int k = 1; k < ALO_OUT; ++k) {
+            int32_t *z = &p->ops[i].out[k];
+            if (p->tensors[alo_root(s, *z)].segment == ALO_ARENA && !alo_root_mark(s, *z)->reads) *z = 0;
+        }
 }
 
 static size_t alo_tensor_bytes(const alore_plan *p, const alo_tensor *t) {
@@ -6688,7 +6732,7 @@ static alore_status alo_check_kernels(alore_ctx *ctx, const alore_plan *p) {
 ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *opts,
                                          alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {alo_take_over,  alo_pass_reach, alo_pass_pieces,
-                                                    alo_pass_order, alo_pass_fuse,  alo_pass_live,
+                                                    alo_pass_fuse,  alo_pass_order, alo_pass_live,
                                                     alo_pass_lanes, alo_pass_place, alo_pass_report};
     alore_plan_opts o = ALORE_ZERO;
     alore_ctx *ctx = alo_ctx(m);

@@ -886,7 +886,7 @@ typedef struct t_case {
     int n, m, p, q;
 } t_case;
 
-enum { T_G = 6, T_Y, T_Z, T_T, T_U, T_GRAD, T_SLOTS = T_GRAD + 6 };
+enum { T_G = 6, T_Y, T_Z, T_T, T_U, T_M, T_GRAD, T_SLOTS = T_GRAD + 6 };
 enum { T_F64, T_PLAIN, T_LEVEL }; /* T_LEVEL + isa: the kernels of a level of the CPU */
 
 typedef struct t_pool {        /* dense values of every operand, in double        */
@@ -906,7 +906,7 @@ static double t_random(void) /* in -1..1, never tiny steps apart */
 
 static int t_slot(char letter)
 {
-    const char *letters = "abcdefgyztuABCDEF";
+    const char *letters = "abcdefgyztumABCDEF";
     return (int)(strchr(letters, letter) - letters);
 }
 
@@ -1378,6 +1378,50 @@ static void t_ops_matmul(void)
             t_close(&p);
         }
     }
+}
+
+/* A product that keeps the slope z of its function: its pieces on g z are its gradient.
+ * And what is multiplied into da afterwards is multiplied into da. */
+static void t_ops_slopes(void)
+{
+    for (size_t i = 0; i < sizeof t_cases / sizeof *t_cases; ++i)
+        for (int kind = ALORE_GELU; kind <= ALORE_SIGMOID; ++kind) {
+            t_case c = t_cases[i];
+            t_pool p;
+            if (c.code != ALO_K_matmul) continue;
+            c.p = 1 + kind;
+            c.out[1] = c.out[0];
+            ++c.out[1].gap;
+            t_open(&p, &c, 3);
+            t_kernel(&p, c.code, T_F64, 0, 0);
+            t_forms(&p, c.code);
+            const int count = t_numbers(&p, T_Y), size = t_numbers(&p, T_GRAD);
+            double *g = (double *)malloc(8 * (size_t)count);
+            memcpy(g, p.v[T_G], 8 * (size_t)count);
+            for (int e = 0; e < count; ++e) p.v[T_G][e] *= p.v[T_Z][e];
+            for (int k = t_piece(c.code, c.code); k; k = t_piece(c.code, k))
+                if (t_wanted(&p, k)) t_kernel(&p, k, T_F64, 0, 0);
+            double *da = (double *)malloc(8 * (size_t)size);
+            memcpy(da, p.v[T_GRAD], 8 * (size_t)size);
+            p.ext[T_M] = c.in[0];
+            p.v[T_M] = (double *)realloc(p.v[T_M], 8 * (size_t)size);
+            for (int e = 0; e < size; ++e) p.v[T_M][e] = t_random();
+            for (int mode = T_F64; mode <= T_BLOCKED; ++mode) {
+                t_kernel(&p, ALO_K_matmul_da, mode, 0, 0);
+                double worst = 0;
+                for (int e = 0; e < size; ++e)
+                    worst = fmax(worst, fabs(p.v[T_GRAD][e] - da[e] * p.v[T_M][e]));
+                ok(worst <= (mode == T_F64 ? 1e-15 : 24 * EPS), "%s, mode %d: factor off by %g",
+                   c.name, mode, worst);
+            }
+            memcpy(p.v[T_GRAD], da, 8 * (size_t)size);
+            memcpy(p.v[T_G], g, 8 * (size_t)count);
+            for (int k = 0; k < 3; ++k)
+                if (p.ext[k].rows) t_differences(&p, k);
+            free(g);
+            free(da);
+            t_close(&p);
+        }
 }
 
 /* Every attention of the table against the plain formula, y and z. */
@@ -3692,6 +3736,55 @@ static void t_plan_to_fit(void)
     t_net_close(&n);
 }
 
+/* How many records of a plan are of that kernel. */
+static int t_records(const alore_plan *p, int code)
+{
+    int count = 0;
+    for (int i = 0; i < p->op_count; ++i) count += p->ops[i].code == code;
+    return count;
+}
+
+/* A product keeps the slope of its activation, and the product of its gradient takes it
+ * in; where the backward reads the activation, too, both stay as they are. The forward of
+ * a recomputed block keeps none. */
+static void t_plan_fused(void)
+{
+    static const struct {
+        const char *spec, *rules;
+        int unary, slopes; /* of KEEP: records of the forward, products with z */
+    } rows[] = {
+        {NULL, "alore@qkv|fc1;unfreeze@head", 0, 3},
+        {NULL, "unfreeze@fc1", 0, 3},
+        {NULL, "alore@qkv#2", 0, 1},
+        {NULL, "alore@fc2", 3, 0},
+        {NULL, "unfreeze@*", 3, 0},
+        {"vit:img=16x8,patch=8,dim=24,depth=2,heads=2,hidden=32,classes=5,swiglu=1",
+         "unfreeze@qkv", 2, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i)
+        for (int policy = 0; policy < 2; ++policy) {
+            t_net n;
+            alore_plan_opts o = ALORE_ZERO;
+            o.train = true;
+            o.recompute = (alore_recompute)policy;
+            if (t_net_open(&n, rows[i].spec ? rows[i].spec : t_micro, rows[i].rules, &o, 0)) {
+                int slopes = 0, factors = 0, unary = 0;
+                for (int k = 0; k < n.plan->op_count; ++k) {
+                    const alo_op *op = &n.plan->ops[k];
+                    slopes += op->code == ALO_K_matmul && op->out[1];
+                    factors += op->code == ALO_K_matmul_da && op->in[2];
+                    unary += op->code == ALO_K_unary && k < n.plan->forward;
+                }
+                ok(unary == rows[i].unary && slopes == rows[i].slopes && factors == slopes,
+                   "%s, policy %d: %d activations, %d slopes, %d factors", rows[i].rules, policy,
+                   unary, slopes, factors);
+                ok(!slopes || !t_records(n.plan, ALO_K_unary_dx), "%s: unary_dx is there",
+                   rows[i].rules);
+            }
+            t_net_close(&n);
+        }
+}
+
 /* Planned bytes are used bytes: the last byte of the arena is written, the one behind
  * it is not, and one byte less is refused with both numbers. */
 static void t_plan_exact(void)
@@ -5955,7 +6048,7 @@ static const t_row t_rows[] = {
     T(random_normal) T(random_hash) T(shuffle_bijective) T(shuffle_large) T(shuffle_fair)
     T(threads_all_once) T(threads_nested) T(threads_callers) T(threads_hook) T(threads_create)
     T(threads_pinned)
-    T(selftest_passes) T(ops_gradients) T(ops_matmul) T(ops_attention) T(ops_shapes) T(ops_random)
+    T(selftest_passes) T(ops_gradients) T(ops_matmul) T(ops_slopes) T(ops_attention) T(ops_shapes) T(ops_random)
     T(ops_labels) T(ops_units) T(ops_optimisers) T(ops_product) T(json_strings) T(json_numbers)
     T(json_structure) T(json_writer) T(safetensors_hostile) T(safetensors_prefixes)
     T(safetensors_flips) T(safetensors_errors) T(safetensors_many) T(safetensors_values)
@@ -5963,7 +6056,7 @@ static const t_row t_rows[] = {
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
-    T(plan_memory) T(plan_to_fit) T(plan_exact) T(plan_print) T(gradients) T(once) T(run_steps)
+    T(plan_memory) T(plan_to_fit) T(plan_fused) T(plan_exact) T(plan_print) T(gradients) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(plan_lanes) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_merge) T(interop_vit) T(pixels_resize)
