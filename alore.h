@@ -460,8 +460,9 @@ typedef enum alore_recompute { ALORE_KEEP = 0, ALORE_BLOCKS, ALORE_TO_FIT } alor
 
 typedef enum alore_optimizer { ALORE_ADAMW = 0, ALORE_MOMENTUM, ALORE_SGD } alore_optimizer; /* 2, 1, 0 */
 
-/* What a plan can leave out, for tests and for the curious; NO_REUSE: every tensor its own place. */
-enum { ALORE_NO_FUSE = 1, ALORE_NO_INPLACE = 2, ALORE_NO_ALIAS = 4, ALORE_NO_REUSE = 8 };
+/* What a plan can leave out, for tests and for the curious. NO_REUSE: every tensor its own place; NO_AGAIN:
+ * what is cheap to make again for the backward is kept. */
+enum { ALORE_NO_FUSE = 1, ALORE_NO_INPLACE = 2, ALORE_NO_ALIAS = 4, ALORE_NO_REUSE = 8, ALORE_NO_AGAIN = 16 };
 
 typedef struct alore_plan_opts {
     int                  batch, lanes; /* samples of a call; in flight, each its own arena; 0: 1 */
@@ -6384,8 +6385,8 @@ static void alo_pass_fuse(alo_planner *s) {
             alo_same_extent(s, other, y) && alo_use(s, i - 1, ALO_IN, ALO_OPERANDS, other) >= next) {
             *slot = other;
         } else if (b->code == ALO_K_unary && product && !*act &&
-                   alo_use(s, p->forward - 1, 0, ALO_IN, b->out[0]) == p->backward &&
-                   (reads == 1 || (reads == 2 && last < p->backward && c->code == ALO_K_unary_dx))) {
+                   (reads == 1 || (reads == 2 && last < p->backward && c->code == ALO_K_unary_dx &&
+                                   alo_use(s, p->forward - 1, 0, ALO_IN, b->out[0]) == p->backward))) {
             *act = 1 + p->attrs[b->attr].n;
             if (reads == 2) a->out[1] = y;
             if (reads == 2) c->code = ALO_K_mul_da;
@@ -6400,6 +6401,45 @@ static void alo_pass_fuse(alo_planner *s) {
     alo_tally(s);
 }
 
+/* Could the backward make t again before record `at` for less than a number's work a number, from what is
+ * read there or later anyway? */
+static bool alo_is_cheap(const alo_planner *s, int32_t t, int at) {
+    const alore_plan *p = s->p;
+    const int i = s->marks[t].producer;
+    const alo_op *op = &p->ops[i < p->once ? p->once : i];
+    const alo_tensor *of[ALO_OPERANDS];
+    if (i < p->once || op->out[0] != t || p->tensors[t].segment != ALO_ARENA) return false;
+    for (int k = 0; k < ALO_OPERANDS; ++k) {
+        const int32_t x = alo_operand(op, k);
+        of[k] = x ? &p->tensors[x] : NULL;
+        if (k < ALO_IN && p->tensors[alo_root(s, x)].segment == ALO_ARENA &&
+            alo_use(s, at - 1, 0, ALO_IN, x) == p->backward)
+            return false;
+    }
+    return alo_cost(op->code, of, &p->attrs[op->attr]) <= alo_size_of(of[ALO_Y]);
+}
+
+/* Pass 4: again. What is cheap to make again is not kept: so a norm's input stays, which its piece reads, and
+ * not its output. */
+static void alo_pass_again(alo_planner *s) {
+    alore_plan *p = s->p;
+    for (int t = 0; t < p->tensor_count; ++t) s->marks[t].twin = 0;
+    for (int i = p->forward; i < p->backward && !(p->opts.off & ALORE_NO_AGAIN) && !s->status; ++i)
+        for (int k = 0; k < ALO_IN; ++k) {
+            const int32_t t = alo_root(s, p->ops[i].in[k]);
+            const bool cheap = !s->marks[t].twin && alo_is_cheap(s, t, i);
+            if (!cheap) p->ops[i].in[k] = alo_twin(s, p->ops[i].in[k]);
+            if (!cheap) continue;
+            alo_op op = p->ops[s->marks[t].producer];
+            op.out[0] = alo_plan_tensor(s, p->tensors[t]);
+            op.out[1] = 0;
+            s->marks[t].twin = op.out[0];
+            alo_insert(s, i, op);
+            ++p->backward;
+            k = -1; /* its inputs may be cheap, too */
+        }
+}
+
 /* Does backward want an output again that is not kept? */
 static bool alo_lost(const alo_planner *s, const alo_op *op) {
     for (int k = 0; k < ALO_OUT && op->out[k]; ++k)
@@ -6409,7 +6449,7 @@ static bool alo_lost(const alo_planner *s, const alo_op *op) {
 
 /* The forward of block b again, into new tensors, before record `at`: what its backward asks for and nobody
  * outside the block, nor an output, keeps anyway. Returns where the record that was at `at` is now. */
-static int alo_again(alo_planner *s, int b, int at) {
+static int alo_block_again(alo_planner *s, int b, int at) {
     alore_plan *p = s->p;
     for (int t = 0; t < p->tensor_count; ++t) {
         s->marks[t].wanted = false;
@@ -6443,13 +6483,13 @@ static int alo_again(alo_planner *s, int b, int at) {
     return at;
 }
 
-/* Pass 4: recompute. The order of execution falls out of it. */
+/* Pass 5: recompute. The order of execution falls out of it. */
 static void alo_pass_order(alo_planner *s) {
     alore_plan *p = s->p;
     for (int i = p->forward, doing = -1; i < p->backward && !s->status; ++i) {
         const int block = p->ops[i].block;
         if (block < 0 || block >= s->recompute) continue;
-        if (block != doing) i = alo_again(s, block, i);
+        if (block != doing) i = alo_block_again(s, block, i);
         doing = block;
         for (int k = 0; k < ALO_IN; ++k) p->ops[i].in[k] = alo_twin(s, p->ops[i].in[k]);
     }
@@ -6466,7 +6506,7 @@ static size_t alo_tensor_bytes(const alore_plan *p, const alo_tensor *t) {
     return alo_mul(alo_mul(alo_zu(t->rows), alo_zu(t->cols)), each);
 }
 
-/* Pass 5: live ranges; an output takes the place of an input that dies in its record. */
+/* Pass 6: live ranges; an output takes the place of an input that dies in its record. */
 static void alo_pass_live(alo_planner *s) {
     alore_plan *p = s->p;
     for (int t = 0; t < p->tensor_count; ++t) {
@@ -6508,7 +6548,7 @@ static void alo_add_hole(alore_plan *p, int32_t tensor, int first, int last, siz
     if (bytes) p->holes[i] = x;
 }
 
-/* Pass 6: lanes. No more than there is work for; where one remains, records are split. */
+/* Pass 7: lanes. No more than there is work for; where one remains, records are split. */
 static void alo_pass_lanes(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
@@ -6534,7 +6574,7 @@ static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[],
     return most < 2 ? 1 : most < parts ? (int)most : parts;
 }
 
-/* Pass 7: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
+/* Pass 8: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
     alore_memory *mem = &p->memory;
@@ -6614,7 +6654,7 @@ static size_t alo_packed_bytes(const alore_plan *p, int i) {
     return alo_mul(alo_count(alo_base_shape(p, i, true)), sizeof(float));
 }
 
-/* Pass 8: report. Segments, and the sum of their bytes. */
+/* Pass 9: report. Segments, and the sum of their bytes. */
 static void alo_pass_report(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
@@ -6732,8 +6772,9 @@ static alore_status alo_check_kernels(alore_ctx *ctx, const alore_plan *p) {
 ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *opts,
                                          alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {alo_take_over,  alo_pass_reach, alo_pass_pieces,
-                                                    alo_pass_fuse,  alo_pass_order, alo_pass_live,
-                                                    alo_pass_lanes, alo_pass_place, alo_pass_report};
+                                                    alo_pass_fuse,  alo_pass_again, alo_pass_order,
+                                                    alo_pass_live,  alo_pass_lanes, alo_pass_place,
+                                                    alo_pass_report};
     alore_plan_opts o = ALORE_ZERO;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;
