@@ -6261,6 +6261,18 @@ static int32_t alo_grad_target(alo_planner *s, int32_t t, const alo_op *by, bool
     return t;
 }
 
+/* Does a piece write two gradients that lie in the same columns of one tensor? */
+static bool alo_meets(const alo_planner *s, const alo_op *op, const char *writes) {
+    for (const char *a = writes; *a >= 'A' && *a <= 'F'; ++a)
+        for (const char *b = a + 1; *b; ++b) {
+            const alo_tensor *x = &s->p->tensors[op->in[*a - 'A']], *y = &s->p->tensors[op->in[*b - 'A']];
+            const bool apart = x->column >= y->column + y->cols || y->column >= x->column + x->cols;
+            const bool whole = (x->flags | y->flags) & ALO_RESHAPED;
+            if (x->root && x->root == y->root && (whole || !apart)) return true;
+        }
+    return false;
+}
+
 /* Pieces stand behind their forward row, up to the next one. */
 static bool alo_is_piece(int code) { return strspn(alo_kernel_rows[code].writes, "ABCDEFtu") > 0; }
 
@@ -6292,6 +6304,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
     for (int code = op.code + 1; alo_is_piece(code) && !s->status; ++code) {
         const alo_kernel_row *row = &alo_kernel_rows[code];
         alo_op piece = {(uint16_t)code, 0, {0}, {0}, op.attr, op.site, op.block};
+        const bool meets = alo_meets(s, &op, row->writes);
         if (!alo_piece_wanted(s, &op, code)) continue;
         if (local && !(s->p->opts.off & ALORE_NO_ALIAS) &&
             (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
@@ -6309,6 +6322,8 @@ static void alo_emit_pieces(alo_planner *s, int now) {
                 piece.out[k] = of[w - 'a'] = alo_plan_whole(s, segment, y.rows, cols);
             } else if (alo_root_mark(s, op.in[w - 'A'])->need)
                 piece.out[k] = alo_grad_target(s, op.in[w - 'A'], &op, &add);
+            if (piece.out[k] && !add && meets) alo_append_plain(s, ALO_K_zero, &op, 0, piece.out[k]);
+            add = add || (piece.out[k] && meets); /* none of them comes first */
             if (add) piece.flags |= (uint16_t)(ALO_ADD_0 << k);
         }
         alo_insert(s, s->p->op_count, piece);

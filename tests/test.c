@@ -3883,6 +3883,31 @@ static double t_loss64(alore_run *run)
 /* Central differences of every parameter tensor (up to 12 numbers of each), in double:
  * h = 1e-5 leaves an error near 1e-9 of the curvature; 1e-7 of the tensor's largest
  * gradient is asked for. */
+static void t_check_gradients(t_net *n, const char *what)
+{
+    size_t count;
+    ok(alore_backward(n->run, 0) == ALORE_OK, "%s", n->ctx.error.text);
+    const double *g = (const double *)(const void *)alore_grads(n->run, &count);
+    double *p = (double *)(void *)alore_params(n->run, NULL);
+    n->run->samples = 0; /* the same masks again */
+    for (int i = 0; i < alore_param_count(n->plan); ++i) {
+        alore_param_info q = alore_param_at(n->plan, i);
+        double worst = 0, largest = 1e-3;
+        size_t stride = q.count / 12 + 1;
+        for (size_t k = 0; k < q.count; k += stride) {
+            double keep = p[q.first + k], up, down;
+            p[q.first + k] = keep + 1e-5;
+            up = t_loss64(n->run);
+            p[q.first + k] = keep - 1e-5;
+            down = t_loss64(n->run);
+            p[q.first + k] = keep;
+            largest = fmax(largest, fabs(g[q.first + k]));
+            worst = fmax(worst, fabs((up - down) / 2e-5 - g[q.first + k]));
+        }
+        ok(worst <= 1e-7 * largest, "%s: %s: %g of %g", what, q.name, worst, largest);
+    }
+}
+
 static void t_gradients(void)
 {
     static const char *const rules[] = {
@@ -3908,37 +3933,49 @@ static void t_gradients(void)
         for (size_t r = 0; r < sizeof rules / sizeof *rules; ++r) {
             t_net n;
             alore_plan_opts o = ALORE_ZERO;
-            size_t count;
             o.train = true;
             o.batch = 2;
             o.dtype = ALORE_F64;
-            if (!t_net_open(&n, specs[s], rules[r], &o, 0.3f)) {
-                t_net_close(&n);
-                continue;
-            }
-            ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
-            const double *g = (const double *)(const void *)alore_grads(n.run, &count);
-            double *p = (double *)(void *)alore_params(n.run, NULL);
-            n.run->samples = 0; /* the same masks again */
-            for (int i = 0; i < alore_param_count(n.plan); ++i) {
-                alore_param_info q = alore_param_at(n.plan, i);
-                double worst = 0, largest = 1e-3;
-                size_t stride = q.count / 12 + 1;
-                for (size_t k = 0; k < q.count; k += stride) {
-                    double keep = p[q.first + k], up, down;
-                    p[q.first + k] = keep + 1e-5;
-                    up = t_loss64(n.run);
-                    p[q.first + k] = keep - 1e-5;
-                    down = t_loss64(n.run);
-                    p[q.first + k] = keep;
-                    largest = fmax(largest, fabs(g[q.first + k]));
-                    worst = fmax(worst, fabs((up - down) / 2e-5 - g[q.first + k]));
-                }
-                ok(worst <= 1e-7 * largest, "%s: %s: %g of %g", rules[r], q.name, worst,
-                   largest);
-            }
+            if (t_net_open(&n, specs[s], rules[r], &o, 0.3f)) t_check_gradients(&n, rules[r]);
             t_net_close(&n);
         }
+}
+
+/* Queries, keys and values that share columns of one tensor, or are one tensor. */
+static void t_gradients_shared(void)
+{
+    for (int form = 0; form < 4; ++form) {
+        const alore_attention_opts attn = {2, 0, 0, NULL};
+        alore_plan_opts o = ALORE_ZERO;
+        t_net n;
+        memset(&n, 0, sizeof n);
+        t_begin(&n.ctx, &n.heap);
+        alore_model_create(&n.ctx, &n.model);
+        alore_model *m = n.model;
+        alore_attach(m, "unfreeze@*");
+        alore_id x = alore_input(m, "image", ALORE_F32, 6, 8);
+        x = alore_add(m, x, alore_base(m, "pos", alore_dims(6, 8, 0, 0)));
+        alore_id w = alore_linear(m, "w", x, form == 3 ? 8 : 24, NULL);
+        alore_id q = alore_columns(m, w, 0, 8);
+        alore_id k = form ? q : alore_columns(m, w, 16, 8);
+        alore_id v = form == 0 ? alore_columns(m, w, 4, 8) : form == 1 ? x : q;
+        if (form == 3) v = alore_reshape(m, alore_reshape(m, w, 12, 4), 6, 8);
+        alore_id y = alore_attention(m, q, k, v, &attn);
+        alore_output(m, "loss", alore_loss_mse(m, y, alore_input(m, "target", ALORE_F32, 6, 8)));
+        o.train = true;
+        o.batch = 2;
+        o.dtype = ALORE_F64;
+        bool fine = alore_model_finish(m) == ALORE_OK &&
+                    alore_plan_create(m, &o, &n.plan) == ALORE_OK;
+        n.base = fine ? t_base(&n.ctx, m, 3) : NULL;
+        fine = fine && alore_run_create(n.plan, n.base, &n.run) == ALORE_OK;
+        if (ok(fine, "form %d: %s", form, n.ctx.error.text)) {
+            n.run->poison = true;
+            t_fill(n.run, 1, 4);
+            t_check_gradients(&n, "shared columns");
+        }
+        t_net_close(&n);
+    }
 }
 
 /* ---- Records that run once a step, and methods of one's own ------------------ */
@@ -6058,7 +6095,8 @@ static const t_row t_rows[] = {
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
-    T(plan_memory) T(plan_to_fit) T(plan_fused) T(plan_exact) T(plan_print) T(gradients) T(once) T(run_steps)
+    T(plan_memory) T(plan_to_fit) T(plan_fused) T(plan_exact) T(plan_print) T(gradients)
+    T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(plan_lanes) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_merge) T(interop_vit) T(pixels_resize)
