@@ -1614,6 +1614,7 @@ enum { ALO_PACK_NONE, ALO_PACK_F32, ALO_PACK_BF16, ALO_PACK_I8, ALO_OWN }; /* fo
 enum { ALO_OWN_BF16 = 1, ALO_OWN_I8 = 2 }; /* dot products that the CPU itself has                   */
 enum { ALO_DEEP = 768, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
 enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
+enum { ALO_QUERIES = 24, ALO_SCORES = 1 << 16 }; /* attention: rows in the first cache, scores in the second */
 
 typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd                           */
     size_t     count;                   /* numbers                                                   */
@@ -1739,6 +1740,21 @@ static void alo_times(const alore_call *c, alo_mat y, alo_mat a, alo_mat b, bool
         fn->product(y, a, b, add, c->scratch);
     else
         fn->product(alo_flip(y), alo_flip(b), alo_flip(a), add, c->scratch);
+}
+
+/* Rows of scores that the pieces of attention hold at once: balanced blocks. */
+static int alo_attention_rows(int rows, int keys) {
+    const int most = ALO_SCORES / keys > 2 * ALO_QUERIES ? ALO_SCORES / keys : 2 * ALO_QUERIES;
+    const int blocks = (rows + most - 1) / most;
+    return (rows + blocks - 1) / blocks;
+}
+
+/* Tasks of attention or its pieces: heads of windows, of each sample where none adds to another's outputs. */
+static int alo_attention_tasks(const alo_tensor *const t[], const alo_attr *attr, int samples) {
+    const int windows = attr->m ? t[1]->rows / attr->m : 1;
+    bool apart = true;
+    for (int i = ALO_Y; i < ALO_OPERANDS; ++i) apart = apart && (!t[i] || t[i]->flags & ALO_PER_SAMPLE);
+    return attr->n * windows * (apart ? samples : 1);
 }
 
 /* Number of sample `s` of output 0 in the stream of samples. */
@@ -2251,15 +2267,22 @@ static void ALO_F(give)(const ALO_F(head) *h, int out, alo_mat a, alo_mat b) {
     if (h->c->p[out]) alo_times(h->c, ALO_F(seen)(h, out), a, b, alo_adds(h->c, out, h->s));
 }
 
+/* Go to head `index` of all: the heads of a window, then the next, then the next sample. False: there is none. */
+static bool ALO_F(at_head)(ALO_F(head) *h, int index) {
+    const int heads = h->c->attr->n, windows = h->c->t[h->q]->rows / h->p.rows;
+    h->index = index;
+    h->head = index % heads;
+    h->window = index / heads % windows;
+    h->s = index / heads / windows;
+    return h->s < alo_copies(h->c, h->q ? 0 : ALO_Y);
+}
+
 /* Go on to the next head. The op takes exponentials relative to a row's largest score and writes z;
  * the pieces (g q k v z bias) relative to z, which is rounded: there too a row is made to sum to one. */
 static bool ALO_F(next_head)(ALO_F(head) *h) {
     const alore_call *c = h->c;
-    const int heads = c->attr->n, windows = c->t[h->q]->rows / h->p.rows, cols = h->p.cols;
-    h->head = ++h->index % heads;
-    h->window = h->index / heads % windows;
-    h->s = h->index / heads / windows;
-    if (h->s == alo_copies(c, h->q ? 0 : ALO_Y)) return false;
+    const int cols = h->p.cols;
+    if (!ALO_F(at_head)(h, h->index + 1)) return false;
     alo_times(c, h->p, ALO_F(seen)(h, h->q), alo_flip(ALO_F(seen)(h, h->q + 1)), false);
     for (int i = 0; i < h->p.rows; ++i) {
         const int row = h->window * h->p.rows + i;
@@ -3372,7 +3395,216 @@ static void ALO_L(product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scra
 }
 
 /* ============================================================================
- * >> 10 fast ops
+ * >> 10 attention
+ * Attention, a task for each head of each window and sample. Keys stand in scratch transposed, values as they
+ * are, both in panels as a product wants them; scores only for a few rows at once, as long as they are in the
+ * first cache: forward, product, exponentials, product. Keys are padded to whole vectors, by scores so low that
+ * their exponentials are 0. The pieces make P and the gradient dS of the scores again, for as many rows as
+ * ALO_SCORES allows: those of 197 tokens all at once; dk and dv are summed over such blocks. */
+
+/* Up to whole vectors. */
+static int ALO_L(whole)(int n) { return (n + ALO_L(lanes) - 1) / ALO_L(lanes) * ALO_L(lanes); }
+
+/* Columns of the panel that begins at column `at` of n: as many as a tile has, at the end one vector. */
+static int ALO_L(span)(int n, int at) {
+    return ALO_L(whole)(n) - at < ALO_L(nr) ? (int)ALO_L(lanes) : (int)ALO_L(nr);
+}
+
+/* All panels of b, one behind the other. */
+static void ALO_L(pack_all)(float *to, alo_mat b) {
+    const float *from = (const float *)b.p + b.at;
+    for (int at = 0, wide; at < b.cols; at += wide) {
+        wide = ALO_L(span)(b.cols, at);
+        ALO_L(pack)(to + (ptrdiff_t)at * b.rows, wide, from + at * b.col, b.col, b.row,
+                    b.cols - at < wide ? b.cols - at : wide, b.rows);
+    }
+}
+
+/* y (+)= a b for such panels of b. */
+static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add) {
+    static const alo_job none = ALORE_ZERO;
+    const int count = ALO_L(strips)(y.rows);
+    alo_job o = none;
+    ALO_L(strip) s;
+    memset(&s, 0, sizeof s);
+    o.y = y;
+    if (add) o.start = y;
+    s.k = a.cols;
+    s.a_row = a.row;
+    s.a_col = a.col;
+    for (int at = 0, wide; at < y.cols; at += wide) {
+        wide = ALO_L(span)(y.cols, at);
+        s.b = b + (ptrdiff_t)at * a.cols;
+        s.b_row = wide;
+        for (int p = 0; p < count; ++p) {
+            const int row = ALO_L(begin)(y.rows, p), high = ALO_L(begin)(y.rows, p + 1) - row;
+            s.a = (const float *)a.p + a.at + row * a.row;
+            ALO_L(place)(&o, &s, wide == ALO_L(nr) ? ALO_L(tile_plain) : ALO_L(tile_slim), row, at, high,
+                         y.cols - at < wide ? y.cols - at : wide, wide, true, true, NULL);
+        }
+    }
+}
+
+/* The scores of row i of a head: x = scale x + bias + mask, where there is one of these, else as it is; where
+ * no key is, a number that is low enough for any. Returns the factor that is still to come. */
+static float ALO_L(scores)(const alo_head_f32 *h, float *x, int i) {
+    const int L = ALO_L(lanes), keys = h->p.cols, last = ALO_L(whole)(keys) - L, row = h->window * h->p.rows + i;
+    const float *mask = h->c->attr->values ? h->c->attr->values + (ptrdiff_t)row * keys : NULL;
+    const float *bias = alo_row_f32(h->c, h->q ? 5 : 3, h->s, h->head * h->p.rows + i);
+    const vec scale = V(set)((float)h->scale);
+    float low[ALO_L(lanes)];
+    for (int j = 0; (bias || mask) && j < keys; j += L) {
+        const int some = keys - j < L ? keys - j : L;
+        vec a = V(mul)(V(load)(x + j), scale);
+        if (bias) a = V(add)(a, V(load_some)(bias + j, some));
+        if (mask) a = V(add)(a, V(load_some)(mask + j, some));
+        V(store)(x + j, a);
+    }
+    for (int j = 0; j < L; ++j) low[j] = last + j < keys ? 0.0f : -3e38f;
+    V(store)(x + last, V(add)(V(load)(x + last), V(load)(low)));
+    return bias || mask ? 1.0f : (float)h->scale;
+}
+
+/* x = e^(scale x - base) for `count` numbers; their sum, and that of their products with d, if it is there. */
+static float ALO_L(exponentials)(float *x, int count, float scale, float base, const float *d, float *dot) {
+    const vec a = V(set)(scale), b = V(set)(-base);
+    vec sum = V(set)(0.0f), products = sum;
+    for (int j = 0; j < count; j += ALO_L(lanes)) {
+        const vec e = V(exp)(V(fma)(V(load)(x + j), a, b));
+        sum = V(add)(sum, e);
+        if (d) products = V(fma)(e, V(load)(d + j), products);
+        V(store)(x + j, e);
+    }
+    *dot = V(sum)(products);
+    return V(sum)(sum);
+}
+
+static float ALO_L(most_of)(const float *x, int count) {
+    vec most = V(load)(x);
+    for (int j = ALO_L(lanes); j < count; j += ALO_L(lanes)) most = V(max)(most, V(load)(x + j));
+    return V(most)(most);
+}
+
+/* Row i of `a` times factor[i]. */
+static void ALO_L(scale_rows)(alo_mat a, const float *factor) {
+    const int L = ALO_L(lanes);
+    for (int i = 0; i < a.rows; ++i) {
+        float *x = alo_at_f32(a, i, 0);
+        const vec f = V(set)(factor[i]);
+        int j = 0;
+        for (; j + L <= a.cols; j += L) V(store)(x + j, V(mul)(V(load)(x + j), f));
+        if (j < a.cols) V(store_some)(x + j, V(mul)(V(load_some)(x + j, a.cols - j), f), a.cols - j);
+    }
+}
+
+/* A matrix in scratch from *at on, in whole vectors; *at moves behind it. */
+static alo_mat ALO_L(take)(const alore_call *c, ptrdiff_t *at, int rows, int cols) {
+    const alo_mat a = {c->scratch, *at, ALO_L(whole)(cols), 1, rows, ALO_L(whole)(cols)};
+    *at += a.rows * a.row;
+    return a;
+}
+
+static void ALO_L(attention_head)(const alo_head_f32 *h) {
+    const alore_call *c = h->c;
+    const int rows = h->p.rows, keys = h->p.cols, room = ALO_L(whole)(keys);
+    const alo_mat q = alo_seen_f32(h, 0), k = alo_seen_f32(h, 1), v = alo_seen_f32(h, 2), y = alo_seen_f32(h, ALO_Y);
+    const bool add = alo_adds(c, ALO_Y, h->s);
+    ptrdiff_t used = 0;
+    float factor[ALO_QUERIES], *turned = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
+    float *values = alo_at_f32(ALO_L(take)(c, &used, keys, k.cols), 0, 0);
+    const alo_mat all = ALO_L(take)(c, &used, ALO_QUERIES, keys);
+    ALO_L(pack_all)(turned, alo_flip(k));
+    ALO_L(pack_all)(values, v);
+    for (int first = 0; first < rows; first += ALO_QUERIES) {
+        const alo_mat qs = alo_band(q, first, ALO_QUERIES), ys = alo_band(y, first, ALO_QUERIES);
+        alo_mat x = alo_band(all, 0, qs.rows);
+        ALO_L(times_packed)(x, qs, turned, false);
+        for (int i = 0; i < x.rows; ++i) {
+            float *row = alo_at_f32(x, i, 0), dot;
+            float *z = alo_row_f32(c, ALO_Z, h->s, h->window * rows + first + i);
+            const float scale = ALO_L(scores)(h, row, first + i), base = scale * ALO_L(most_of)(row, room);
+            const float sum = ALO_L(exponentials)(row, room, scale, base, NULL, &dot);
+            factor[i] = 1.0f / sum;
+            if (z) z[h->head] = base + alo_log(sum);
+        }
+        x.cols = keys;
+        if (add) ALO_L(scale_rows)(x, factor);
+        ALO_L(times_packed)(ys, x, values, add);
+        if (!add) ALO_L(scale_rows)(ys, factor);
+    }
+}
+
+/* As in the reference: dP = g v^T, dS = P (dP - sum of P dP) / sqrt(d / heads). */
+static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
+    const alore_call *c = h->c;
+    const int rows = h->p.rows, keys = h->p.cols, room = ALO_L(whole)(keys), L = ALO_L(lanes);
+    const int high = alo_attention_rows(rows, keys);
+    const alo_mat g = alo_seen_f32(h, 0), q = alo_seen_f32(h, 1), k = alo_seen_f32(h, 2), v = alo_seen_f32(h, 3);
+    const bool scores = c->p[ALO_Y] || c->p[ALO_Z];
+    ptrdiff_t used = 0;
+    float *kt = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
+    float *vt = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
+    float *kp = alo_at_f32(ALO_L(take)(c, &used, keys, k.cols), 0, 0);
+    float *qp = alo_at_f32(ALO_L(take)(c, &used, high, k.cols), 0, 0);
+    float *gp = alo_at_f32(ALO_L(take)(c, &used, high, k.cols), 0, 0);
+    const alo_mat all_p = ALO_L(take)(c, &used, high, keys), all_ds = ALO_L(take)(c, &used, high, keys);
+    ALO_L(pack_all)(kt, alo_flip(k));
+    if (scores) ALO_L(pack_all)(vt, alo_flip(v));
+    if (c->p[ALO_Y]) ALO_L(pack_all)(kp, k);
+    for (int top = 0; top < rows; top += high) {
+        const alo_mat gs = alo_band(g, top, high), qs = alo_band(q, top, high);
+        alo_mat ps = alo_band(all_p, 0, gs.rows), ds = alo_band(all_ds, 0, gs.rows);
+        for (int first = 0; first < gs.rows; first += ALO_QUERIES) {
+            const alo_mat x = alo_band(ps, first, ALO_QUERIES);
+            alo_mat d = alo_band(ds, first, ALO_QUERIES);
+            ALO_L(times_packed)(x, alo_band(qs, first, ALO_QUERIES), kt, false);
+            if (scores) ALO_L(times_packed)(d, alo_band(gs, first, ALO_QUERIES), vt, false);
+            for (int i = 0; i < x.rows; ++i) {
+                const int at = top + first + i;
+                float *p = alo_at_f32(x, i, 0), *s = alo_at_f32(d, i, 0), dot;
+                const float base = alo_row_f32(c, 4, h->s, h->window * rows + at)[h->head];
+                const float sum = ALO_L(exponentials)(p, room, ALO_L(scores)(h, p, at), base, scores ? s : NULL, &dot);
+                const vec f = V(set)(1.0f / sum), mean = V(set)(dot / sum), scale = V(set)((float)h->scale);
+                for (int j = 0; j < room; j += L) {
+                    const vec e = V(mul)(V(load)(p + j), f);
+                    V(store)(p + j, e);
+                    if (scores) V(store)(s + j, V(mul)(V(mul)(e, scale), V(sub)(V(load)(s + j), mean)));
+                }
+            }
+            d.cols = keys;
+            if (c->p[ALO_Y])
+                ALO_L(times_packed)(alo_band(alo_seen_f32(h, ALO_Y), top + first, d.rows), d, kp, alo_adds(c, ALO_Y, h->s));
+        }
+        ps.cols = ds.cols = keys;
+        if (c->p[ALO_X]) {
+            ALO_L(pack_all)(gp, gs);
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_X), alo_flip(ps), gp, top > 0 || alo_adds(c, ALO_X, h->s));
+        }
+        if (c->p[ALO_Z]) {
+            ALO_L(pack_all)(qp, qs);
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_Z), alo_flip(ds), qp, top > 0 || alo_adds(c, ALO_Z, h->s));
+        }
+    }
+}
+
+/* The heads that tasks first .. last-1 are made of. */
+static void ALO_L(each_head)(const alore_call *c, int q, int first, int last, void (*head)(const alo_head_f32 *h)) {
+    alo_head_f32 h = alo_heads_f32(c, q);
+    const int tasks = alo_attention_tasks(c->t, c->attr, c->samples);
+    for (int task = first; task < last; ++task)
+        for (int index = task; alo_at_head_f32(&h, index); index += tasks) head(&h);
+}
+
+static void ALO_L(attention)(const alore_call *c, int first, int last) {
+    ALO_L(each_head)(c, 0, first, last, ALO_L(attention_head));
+}
+
+static void ALO_L(attention_dqkv)(const alore_call *c, int first, int last) {
+    ALO_L(each_head)(c, 1, first, last, ALO_L(attention_pieces));
+}
+
+/* ============================================================================
+ * >> 11 fast ops
  * What replaces an entry of the reference table on this level. Each falls back to the reference where its
  * operands have a form that it does not know. */
 
@@ -3398,8 +3630,8 @@ static bool ALO_L(as_job)(const alore_call *c, int a, int b, int y, alo_job *o) 
 
 static void ALO_L(matmul)(const alore_call *c, int first, int last) {
     alo_job o;
-    if (!ALO_L(as_job)(c, 0, 1, ALO_Y, &o) || (c->p[3] && c->attr->p)) {
-        alo_matmul_task_f32(c, first, last);
+    if (!ALO_L(as_job)(c, 0, 1, ALO_Y, &o) || (c->attr->p && (c->p[3] || o.start.p))) {
+        if (first == 0) alo_matmul_task_f32(c, 0, 1); /* all of it */
         return;
     }
     *(o.start.p ? &o.plus : &o.start) = alo_mat_at(c, 3, ALO_ALL);
@@ -3413,7 +3645,7 @@ static void ALO_L(matmul)(const alore_call *c, int first, int last) {
 static void ALO_L(matmul_da)(const alore_call *c, int first, int last) {
     alo_job o;
     if (!ALO_L(as_job)(c, ALO_Y, 1, 0, &o)) {
-        alo_matmul_da_task_f32(c, first, last);
+        if (first == 0) alo_matmul_da_task_f32(c, 0, 1); /* all of it */
         return;
     }
     o.times = alo_mat_at(c, 2, ALO_ALL);
@@ -3424,7 +3656,7 @@ static void ALO_L(matmul_da)(const alore_call *c, int first, int last) {
 static void ALO_L(matmul_db)(const alore_call *c, int first, int last) {
     alo_job o;
     if (!ALO_L(as_job)(c, 1, ALO_Y, 0, &o)) {
-        alo_matmul_db_task_f32(c, first, last);
+        if (first == 0) alo_matmul_db_task_f32(c, 0, 1); /* all of it */
         return;
     }
     ALO_L(job)(&o, c->scratch, first, last);
@@ -3432,7 +3664,8 @@ static void ALO_L(matmul_db)(const alore_call *c, int first, int last) {
 
 static const alo_fast ALO_L(fast)[] = {
     {ALO_K_matmul, ALO_L(matmul)},       {ALO_K_matmul_da, ALO_L(matmul_da)},
-    {ALO_K_matmul_db, ALO_L(matmul_db)},
+    {ALO_K_matmul_db, ALO_L(matmul_db)}, {ALO_K_attention, ALO_L(attention)},
+    {ALO_K_attention_dqkv, ALO_L(attention_dqkv)},
 };
 static const alo_level ALO_L(level) = {{ALO_L(product)}, ALO_L(fast), sizeof ALO_L(fast) / sizeof(alo_fast),
                                        ALO_L(nr), ALO_L(pack_panel)};
@@ -3489,7 +3722,7 @@ ALO_TARGET_END
 #endif
 
 /* ============================================================================
- * >> 11 levels
+ * >> 12 levels
  * The levels by name, and what calls need and cost. The reference's products are plain sums in double. */
 
 static const alo_level *alo_level_of(alore_isa isa) {
@@ -3533,18 +3766,26 @@ static size_t alo_job_room(size_t rows, size_t k, size_t each) {
     return alo_mul(each, (rows + ALO_PANEL) * k);
 }
 
-/* Tasks of a call: columns of a fast product, ALO_PANEL each; else the rows of output 0, of `each` with a
+/* Tasks of a call: columns of a fast product, ALO_PANEL each; heads; else the rows of output 0, of `each` with a
  * single row its columns, of `whole` one. Each makes its own part of the outputs, so any ranges may run at
  * once, each with scratch of its own. */
 static int alo_tasks(int code, const alo_tensor *const t[], const alo_attr *attr, int samples, bool fast) {
     const int how = alo_kernel_rows[code].how;
     const size_t rows = how == ALO_HOW_whole ? 1 : alo_all_rows(t[ALO_Y], samples);
-    const alo_tensor *b = code == ALO_K_matmul_db ? t[ALO_Y] : t[1];
     const bool product = code == ALO_K_matmul || code == ALO_K_matmul_da || code == ALO_K_matmul_db;
-    if (fast && product && attr->m <= 1 && !(attr->n & 1) && !(b->flags & ALO_PER_SAMPLE) &&
-        (code != ALO_K_matmul || !attr->p || !t[3]))
-        return (t[ALO_Y]->cols + ALO_PANEL - 1) / ALO_PANEL;
+    if (fast && product) return (t[ALO_Y]->cols + ALO_PANEL - 1) / ALO_PANEL;
+    if (fast && (code == ALO_K_attention || code == ALO_K_attention_dqkv))
+        return alo_attention_tasks(t, attr, samples);
     return how == ALO_HOW_each && rows == 1 ? t[ALO_Y]->cols : (int)rows;
+}
+
+/* Scratch of a head: k and v in panels, rows of scores; in pieces k, v turned and k, then q, g, P and dS. */
+static size_t alo_attention_room(size_t rows, size_t keys, size_t width, bool pieces, size_t each) {
+    const size_t wide = alo_align(width, 16), cols = alo_align(keys, 16);
+    const size_t turned = alo_mul(cols, width), plain = alo_mul(keys, wide);
+    const size_t high = pieces ? alo_zu(alo_attention_rows((int)rows, (int)keys)) : ALO_QUERIES;
+    const size_t row = pieces ? 2 * (wide + cols) : cols;
+    return alo_mul(each, alo_sum(alo_sum(alo_mul(turned, pieces ? 2 : 1), plain), alo_mul(high, row)));
 }
 
 /* clang-format off */
@@ -3573,8 +3814,9 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     case ALO_K_kron_dd:   return alo_need(each, deep, alo_mul(cols / P, nr));
     case ALO_K_kron_du:   return alo_need(each, ALO_BAND, alo_mul(band, Q));
     case ALO_K_attention: case ALO_K_attention_dqkv: case ALO_K_attention_dbias:
-        return alo_need(each, alo_most(alo_most(queries, keys), alo_zu(t[op]->cols) / n),
-                        alo_mul(alo_zu(op + 1), alo_mul(queries, keys)));
+        return alo_most(alo_need(each, alo_most(alo_most(queries, keys), alo_zu(t[op]->cols) / n),
+                                 alo_mul(alo_zu(op + 1), alo_mul(queries, keys))),
+                        alo_attention_room(queries, keys, alo_zu(t[op]->cols) / n, op == 1, each));
     default: return 0;
     }
 }
