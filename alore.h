@@ -1540,7 +1540,7 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     X(kron,            "abcd",   "yz",  "",    whole, kron) \
     X(kron_mix,        "gbcd",   "tu",  "",    whole, kron_mix) \
     X(kron_dx,         "uc",     "A",   "",    whole, kron_dx) \
-    X(kron_ds,         "zt",     "B",   "",    each,  kron_ds) \
+    X(kron_ds,         "zt",     "B",   "",    whole, kron_ds) \
     X(kron_dd,         "au",     "C",   "",    whole, kron_dd) \
     X(kron_du,         "gzb",    "D",   "",    whole, kron_du) \
     X(norm,            "abc",    "yz",  "a",   rowwise, norm) \
@@ -1649,6 +1649,9 @@ typedef struct alo_job {                /* y = f(start + a b + bias + plus) time
 
 typedef struct alo_row_kernels {        /* what kernels ask of a level of the CPU                    */
     void (*product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch);
+    /* Rows cut into blocks of `width` numbers, e [blocks of x, blocks of y] such blocks:    */
+    void (*mix)(alo_mat y, alo_mat x, alo_mat e, int width);  /* y[q] = sum_a e[a,q] x[a]    */
+    void (*meet)(alo_mat e, alo_mat x, alo_mat y, int width); /* e[a,q] = sum_rows x[a] y[q] */
 } alo_row_kernels;
 
 typedef struct alo_fast { int code; alore_kernel kernel; } alo_fast;
@@ -1689,7 +1692,7 @@ static alo_walk alo_walk_start(const alore_call *c) {
     return alo_walk_rows(c, 0, c->t[ALO_Y]->rows * alo_copies(c, ALO_Y));
 }
 
-static bool alo_next(alo_walk *w) {
+static ALO_INLINE bool alo_next(alo_walk *w) {
     w->r = w->r + 1 < w->rows ? w->r + 1 : 0;
     w->s += w->r == 0;
     for (int i = 0; i < ALO_OPERANDS && w->left > 0; ++i)
@@ -1762,13 +1765,18 @@ static uint64_t alo_sample(const alore_call *c, int s) {
     return c->t[ALO_Y]->flags & ALO_PER_SAMPLE ? c->sample + (uint64_t)s : 0;
 }
 
-/* Mask number `index` of this op at this step: 0 with probability p = attr.x, else 1/(1-p). */
-static alo_sum_t alo_mask(const alore_call *c, uint64_t index) {
-    const uint64_t bound = (uint64_t)(c->attr->x * 4294967296.0f);
+/* The random numbers of this op at this step; those below the bound drop. */
+static uint64_t alo_mask_stream(const alore_call *c) {
     uint64_t stream = c->attr->stream ^ (c->step + 1) * UINT64_C(0x9e3779b97f4a7c15);
     stream = (stream ^ stream >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    stream ^= stream >> 31;
-    return alore_random_u32(c->seed, stream, index) < bound ? 0 : 1 / (1 - (alo_sum_t)c->attr->x);
+    return stream ^ stream >> 31;
+}
+static uint64_t alo_mask_bound(const alore_call *c) { return (uint64_t)(c->attr->x * 4294967296.0f); }
+
+/* Mask number `index` of this op at this step: 0 with probability p = attr.x, else 1/(1-p). */
+static alo_sum_t alo_mask(const alore_call *c, uint64_t index) {
+    const bool drops = alore_random_u32(c->seed, alo_mask_stream(c), index) < alo_mask_bound(c);
+    return drops ? 0 : 1 / (1 - (alo_sum_t)c->attr->x);
 }
 
 #endif /* ALORE_IMPLEMENTATION */
@@ -1823,9 +1831,8 @@ static inline void ALO_F(rowwise)(const alore_call *c, int first, int last, void
 }
 static inline void ALO_F(each)(const alore_call *c, int first, int last,
                                alo_sum_t (*formula)(const alo_walk *w)) {
-    const bool one = alo_copies(c, ALO_Y) * c->t[ALO_Y]->rows == 1; /* then tasks are its columns */
-    for (alo_walk w = alo_walk_rows(c, one ? 0 : first, one ? 1 : last); alo_next(&w);)
-        for (w.j = one ? first : 0; w.j < (one ? last : w.cols); ++w.j) ALO_F(out)(&w, formula(&w));
+    for (alo_walk w = alo_walk_rows(c, first, last); alo_next(&w);)
+        for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, formula(&w));
 }
 static inline void ALO_F(whole)(const alore_call *c, int first, int last,
                                 void (*kernel)(const alore_call *c)) {
@@ -1844,6 +1851,27 @@ static void ALO_F(product_plain)(alo_mat y, alo_mat a, alo_mat b, bool add, void
             alo_sum_t sum = 0;
             for (int e = 0; e < a.cols; ++e) sum += ALO_F(of)(a, i, e) * ALO_F(of)(b, e, j);
             ALO_F(put)(ALO_F(at)(y, i, j), sum, add);
+        }
+}
+
+/* y[q] = sum_a e[a,q] x[a] by blocks of numbers, row by row; e[a,q] = sum over rows of x[a] y[q]. */
+static void ALO_F(mix_plain)(alo_mat y, alo_mat x, alo_mat e, int width) {
+    for (int row = 0; row < y.rows; ++row)
+        for (int to = 0; to < e.cols * width; ++to) {
+            alo_sum_t sum = 0;
+            for (int a = 0; a < e.rows; ++a)
+                sum += (alo_sum_t)ALO_F(at)(e, a, to / width)[to % width] *
+                       ALO_F(of)(x, row, a * width + to % width);
+            *ALO_F(at)(y, row, to) = (real)sum;
+        }
+}
+static void ALO_F(meet_plain)(alo_mat e, alo_mat x, alo_mat y, int width) {
+    for (int a = 0; a < e.rows; ++a)
+        for (int to = 0; to < e.cols * width; ++to) {
+            alo_sum_t sum = 0;
+            for (int row = 0; row < x.rows; ++row)
+                sum += ALO_F(of)(x, row, a * width + to % width) * ALO_F(of)(y, row, to);
+            ALO_F(at)(e, a, to / width)[to % width] = (real)sum;
         }
 }
 
@@ -2122,27 +2150,32 @@ static void ALO_F(matmul_db)(const alore_call *c) { ALO_F(products)(c, 1, ALO_Y,
 
 /* D [n s, r] as one matrix [s, n r], whose columns (i, rho) are D_i's. */
 static alo_mat ALO_F(kron_pack)(const alore_call *c, int d, alo_mat to) {
-    const int r = c->attr->q;
+    const int n = c->attr->n, r = c->attr->q;
     for (int e = 0; e < to.rows; ++e)
-        for (int k = 0; k < to.cols; ++k)
-            *ALO_F(at)(to, e, k) = ALO_F(row)(c, d, 0, k / r * to.rows + e)[k % r];
+        for (int i = 0; i < n; ++i)
+            memcpy(ALO_F(at)(to, e, i * r), ALO_F(row)(c, d, 0, i * to.rows + e), (size_t)r * sizeof(real));
     return to;
 }
 
-/* y[c,i,:] = sum_a S_i[a,c] x[a,i,:], row by row; `flipped`: S_i^T for S_i. */
-static void ALO_F(kron_sum)(const alore_call *c, int s, alo_mat y, alo_mat x, bool flipped) {
-    const int n = c->attr->n, P = c->attr->m, r = c->attr->q, nr = n * r;
-    for (int i = 0; i < n; ++i) {
-        const alo_mat w = alo_flip_if(alo_band(alo_mat_at(c, s, 0), i * P, P), flipped);
-        for (int row = 0; row < y.rows; ++row)
-            for (int to = 0; to < w.cols; ++to)
-                for (int k = i * r; k < i * r + r; ++k) {
-                    alo_sum_t sum = 0;
-                    for (int from = 0; from < w.rows; ++from)
-                        sum += ALO_F(of)(w, from, to) * ALO_F(of)(x, row, from * nr + k);
-                    *ALO_F(at)(y, row, to * nr + k) = (real)sum;
-                }
-    }
+/* Room in scratch for [P, Q] blocks of n r numbers; and S in it, each S_i[a,c] r times. */
+static alo_mat ALO_F(kron_room)(const alore_call *c, int k, ptrdiff_t skip) {
+    const int P = c->attr->m, Q = c->attr->p, nr = c->attr->n * c->attr->q;
+    alo_mat e = alo_own(c, k, skip, P, Q * nr);
+    e.cols = Q, e.col = nr;
+    return e;
+}
+static alo_mat ALO_F(kron_spread)(const alore_call *c, int s, alo_mat e) {
+    const int r = c->attr->q;
+    for (int i = 0; i < c->attr->n * e.rows; ++i)
+        for (int to = 0; to < e.cols; ++to)
+            for (int k = 0; k < r; ++k)
+                ALO_F(at)(e, i % e.rows, to)[i / e.rows * r + k] = ALO_F(row)(c, s, 0, i)[to];
+    return e;
+}
+
+/* Z of S and T, or dT of S^T and dZ. */
+static void ALO_F(kron_mix_of)(const alore_call *c, alo_mat y, alo_mat x, alo_mat e) {
+    ((const alo_row_kernels *)c->rows_fn)->mix(y, x, e, c->attr->n * c->attr->q);
 }
 
 static void ALO_F(kron)(const alore_call *c) {
@@ -2152,12 +2185,13 @@ static void ALO_F(kron)(const alore_call *c) {
     const int s = x.cols / P, k = s > nr ? s : nr;
     const alo_mat d = ALO_F(kron_pack)(c, 2, alo_own(c, k, 0, s, nr));
     const ptrdiff_t past_d = (ptrdiff_t)s * nr, past_t = past_d + (ptrdiff_t)ALO_BAND * P * nr;
+    const alo_mat mixer = ALO_F(kron_spread)(c, 1, ALO_F(kron_room)(c, k, past_t + (ptrdiff_t)ALO_BAND * Q * nr));
     for (int row = 0; row < x.rows; row += ALO_BAND) {
         const alo_mat xb = alo_band(x, row, ALO_BAND), yb = alo_band(y, row, ALO_BAND);
         const alo_mat z = alo_own(c, k, past_t, xb.rows, Q * nr);
         const alo_mat t = kept.p ? alo_band(kept, row, ALO_BAND) : alo_own(c, k, past_d, xb.rows, P * nr);
         for (int a = 0; a < P; ++a) alo_times(c, alo_mat_cut(t, a, P), alo_mat_cut(xb, a, P), d, false);
-        ALO_F(kron_sum)(c, 1, z, t, false);
+        ALO_F(kron_mix_of)(c, z, t, mixer);
         for (int q = 0; u.p && q < Q; ++q)
             alo_times(c, alo_mat_cut(yb, q, Q), alo_mat_cut(z, q, Q), u, alo_adds(c, ALO_Y, 0));
         for (int e = 0; !u.p && e < yb.rows * yb.cols; ++e) {
@@ -2175,6 +2209,8 @@ static void ALO_F(kron_mix)(const alore_call *c) {
     const int Q = c->attr->p, r = c->attr->q, nr = c->attr->n * r;
     const alo_mat g = alo_mat_at(c, 0, ALO_ALL), u = alo_mat_at(c, 3, 0);
     const alo_mat kept = alo_mat_at(c, ALO_Y, ALO_ALL), dt = alo_mat_at(c, ALO_Z, ALO_ALL);
+    const alo_mat s = ALO_F(kron_room)(c, g.cols / Q, (ptrdiff_t)ALO_BAND * Q * nr);
+    if (dt.p) ALO_F(kron_spread)(c, 1, s);
     for (int row = 0; row < g.rows; row += ALO_BAND) {
         const alo_mat gb = alo_band(g, row, ALO_BAND), own = alo_own(c, g.cols / Q, 0, gb.rows, Q * nr);
         const alo_mat dz = kept.p ? alo_band(kept, row, ALO_BAND) : own;
@@ -2184,7 +2220,7 @@ static void ALO_F(kron_mix)(const alore_call *c) {
             const int at = e / dz.cols, to = e % dz.cols;
             *ALO_F(at)(dz, at, to) = *ALO_F(at)(gb, at, to / nr * r + to % r);
         }
-        if (dt.p) ALO_F(kron_sum)(c, 1, alo_band(dt, row, ALO_BAND), dz, true);
+        if (dt.p) ALO_F(kron_mix_of)(c, alo_band(dt, row, ALO_BAND), dz, alo_flip(s));
     }
 }
 
@@ -2198,14 +2234,17 @@ static void ALO_F(kron_dx)(const alore_call *c) {
 }
 
 /* dS_i[a,c] = sum over rows and rho of T[a,i,rho] dZ[c,i,rho].    reads T dZ */
-static alo_sum_t ALO_F(kron_ds)(const alo_walk *w) {
-    const int P = w->c->attr->m, r = w->c->attr->q, nr = w->c->attr->n * r, i = w->r / P, a = w->r % P;
-    const alo_mat t = alo_mat_at(w->c, 0, ALO_ALL), dz = alo_mat_at(w->c, 1, ALO_ALL);
-    alo_sum_t sum = 0;
-    for (int row = 0; row < t.rows; ++row)
-        for (int k = i * r; k < i * r + r; ++k)
-            sum += ALO_F(of)(t, row, a * nr + k) * ALO_F(of)(dz, row, w->j * nr + k);
-    return sum;
+static void ALO_F(kron_ds)(const alore_call *c) {
+    const int P = c->attr->m, r = c->attr->q;
+    const alo_mat e = ALO_F(kron_room)(c, 0, 0);
+    ((const alo_row_kernels *)c->rows_fn)
+        ->meet(e, alo_mat_at(c, 0, ALO_ALL), alo_mat_at(c, 1, ALO_ALL), c->attr->n * r);
+    for (alo_walk w = alo_walk_start(c); alo_next(&w);)
+        for (w.j = 0; w.j < w.cols; ++w.j) {
+            alo_sum_t sum = 0;
+            for (int k = 0; k < r; ++k) sum += (alo_sum_t)ALO_F(at)(e, w.r % P, w.j)[w.r / P * r + k];
+            ALO_F(out)(&w, sum);
+        }
 }
 
 /* dD_i = sum over rows and a of x[a,:]^T dT[a,i,:], packed as D is.    reads x dT */
@@ -2223,10 +2262,11 @@ static void ALO_F(kron_dd)(const alore_call *c) {
 static void ALO_F(kron_du)(const alore_call *c) {
     const int Q = c->attr->p, nr = c->attr->n * c->attr->q;
     const alo_mat g = alo_mat_at(c, 0, ALO_ALL), t = alo_mat_at(c, 1, ALO_ALL);
+    const alo_mat s = ALO_F(kron_spread)(c, 2, ALO_F(kron_room)(c, ALO_BAND, (ptrdiff_t)ALO_BAND * Q * nr));
     bool add = alo_adds(c, ALO_Y, 0);
     for (int row = 0; row < g.rows; row += ALO_BAND) {
         const alo_mat gb = alo_band(g, row, ALO_BAND), z = alo_own(c, ALO_BAND, 0, gb.rows, Q * nr);
-        ALO_F(kron_sum)(c, 2, z, alo_band(t, row, ALO_BAND), false);
+        ALO_F(kron_mix_of)(c, z, alo_band(t, row, ALO_BAND), s);
         for (int q = 0; q < Q; ++q, add = true)
             alo_times(c, alo_mat_at(c, ALO_Y, 0), alo_flip(alo_mat_cut(z, q, Q)), alo_mat_cut(gb, q, Q), add);
     }
@@ -2937,6 +2977,20 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
 WORD3(dot16, V(fma)(V(lower)(a), V(lower)(b), V(fma)(V(upper)(a), V(upper)(b), c)))
 enum { ALO_L(nr) = ALO_L(nv) * ALO_L(lanes) }; /* columns of a tile and of a panel */
 
+/* The first n of all lanes: from memory, into it, and with zeros beside them. */
+static ALO_INLINE vec  V(take)(const float *p, int n) { return n == ALO_L(lanes) ? V(load)(p) : V(load_some)(p, n); }
+static ALO_INLINE void V(give)(float *p, vec v, int n) {
+    if (n == ALO_L(lanes))
+        V(store)(p, v);
+    else
+        V(store_some)(p, v, n);
+}
+static ALO_INLINE vec V(first)(vec v, int n) {
+    float part[ALO_L(lanes)];
+    V(store)(part, v);
+    return V(take)(part, n);
+}
+
 /* e^a to 1.5 ulp for a up to 88; 0 below -87, NaN stays NaN. As alo_exp, with fused products. */
 static ALO_INLINE vec V(exp)(vec a) {
     const vec y = V(max)(V(set)(-87.3f), a), n = V(round)(V(mul)(y, V(set)(1.44269504f)));
@@ -3019,6 +3073,11 @@ ALO_APART static vec V(act)(int kind, vec x, vec *slope) {
         return s;
     }
     }
+}
+static ALO_INLINE vec V(slope)(int kind, vec x) {
+    vec slope;
+    V(act)(kind, x, &slope);
+    return slope;
 }
 
 /* ============================================================================
@@ -3662,13 +3721,499 @@ static void ALO_L(matmul_db)(const alore_call *c, int first, int last) {
     ALO_L(job)(&o, c->scratch, first, last);
 }
 
+/* ---- rows of numbers ----
+ * Most of what stands around products is a formula of vectors a, b, d from a row of operands 0, 1, 2, with
+ * constants k of that row. What repeats one number, or is absent, stands in `same`. */
+typedef struct ALO_L(line) {
+    const float *p[3];
+    int moves[3];                        /* all bits set, or none */
+    float same[3][ALO_L(lanes)];
+} ALO_L(line);
+typedef vec ALO_L(formula)(const alore_call *c, const float *k, vec a, vec b, vec d);
+
+static ALO_INLINE void ALO_L(from)(ALO_L(line) *o, int i, const float *p, bool moves) {
+    if (!moves) V(store)(o->same[i], V(set)(*p));
+    o->p[i] = moves ? p : o->same[i];
+    o->moves[i] = -(int)moves;
+}
+
+/* Where the walk is; operands 1 and 2 are `one` and `two` where they are absent. */
+ALO_APART static void ALO_L(line_of)(ALO_L(line) *o, const alo_walk *w, float one, float two) {
+    const float absent[3] = {0, one, two};
+    for (int i = 0; i < 3; ++i)
+        ALO_L(from)(o, i, w->c->p[i] ? (const float *)w->c->p[i] + w->at[i] : &absent[i], w->step[i]);
+}
+
+/* Numbers that are no operand; without x, zeros. */
+ALO_APART static void ALO_L(line_at)(ALO_L(line) *o, const float *x, float one) {
+    const float zero = 0;
+    ALO_L(from)(o, 0, x ? x : &zero, x != NULL);
+    ALO_L(from)(o, 1, &one, false);
+    ALO_L(from)(o, 2, &zero, false);
+}
+
+static ALO_INLINE vec ALO_L(at)(const alore_call *c, const ALO_L(line) *o, int j, int n, const float *k,
+                                ALO_L(formula) *f) {
+    return f(c, k, V(take)(o->p[0] + (j & o->moves[0]), n), V(take)(o->p[1] + (j & o->moves[1]), n),
+             V(take)(o->p[2] + (j & o->moves[2]), n));
+}
+
+/* y (+)= f for `cols` columns. */
+static ALO_INLINE void ALO_L(fill)(const alore_call *c, const ALO_L(line) *line, float *y, bool add, int cols,
+                                   const float *k, ALO_L(formula) *f) {
+    const int L = ALO_L(lanes);
+    ALO_L(line) o;
+    for (int i = 0; i < 3; ++i) o.p[i] = line->p[i], o.moves[i] = line->moves[i];
+    for (int j = 0; j < cols; j += L) {
+        const int n = cols - j < L ? cols - j : L;
+        if (n == L) {
+            const vec v = ALO_L(at)(c, &o, j, ALO_L(lanes), k, f);
+            V(store)(y + j, add ? V(add)(V(load)(y + j), v) : v);
+        } else {
+            const vec v = ALO_L(at)(c, &o, j, n, k, f);
+            V(store_some)(y + j, add ? V(add)(V(load_some)(y + j, n), v) : v, n);
+        }
+    }
+}
+
+/* The sum of f over `cols` columns. */
+static ALO_INLINE float ALO_L(total)(const ALO_L(line) *o, int cols, const float *k, ALO_L(formula) *f) {
+    const int L = ALO_L(lanes);
+    vec sum[4];
+    int j = 0;
+    ALO_UNROLL for (int i = 0; i < 4; ++i) sum[i] = V(set)(0.0f);
+    for (; j + 4 * L <= cols; j += 4 * L)
+        ALO_UNROLL for (int i = 0; i < 4; ++i) sum[i] = V(add)(sum[i], ALO_L(at)(NULL, o, j + i * L, L, k, f));
+    for (; j < cols; j += L) {
+        const int n = cols - j < L ? cols - j : L;
+        sum[0] = V(add)(sum[0], V(first)(ALO_L(at)(NULL, o, j, n, k, f), n));
+    }
+    return V(sum)(V(add)(V(add)(sum[0], sum[1]), V(add)(sum[2], sum[3])));
+}
+
+/* alo_next, compiled for this level: code for others costs dearly between its vectors. */
+ALO_APART static bool ALO_L(next)(alo_walk *w) { return alo_next(w); }
+
+static float ALO_L(largest)(const float *x, int cols) {
+    vec all = V(set)(x[0]);
+    int j = 0;
+    for (; j + ALO_L(lanes) <= cols; j += ALO_L(lanes)) all = V(max)(V(load)(x + j), all);
+    float most = V(most)(all);
+    for (; j < cols; ++j) most = x[j] > most ? x[j] : most;
+    return most;
+}
+
+/* clang-format off */
+#define K(i) V(set)(k[i])
+#define ALO_FORMULA(name, e) \
+    static ALO_INLINE vec ALO_L(name)(const alore_call *c, const float *k, vec a, vec b, vec d) { \
+        (void)c, (void)k, (void)a, (void)b, (void)d; \
+        return e; \
+    }
+ALO_FORMULA(f_a,       a)
+ALO_FORMULA(f_add,     V(add)(a, b))
+ALO_FORMULA(f_mul,     V(mul)(a, b))
+ALO_FORMULA(f_affine,  V(fma)(a, b, d))
+ALO_FORMULA(f_value,   V(set)(c->attr->x))
+ALO_FORMULA(f_scale,   V(mul)(V(set)(c->attr->x), a))
+ALO_FORMULA(f_act,     V(act)(c->attr->n, a, NULL))
+ALO_FORMULA(f_act_dx,  V(mul)(a, V(slope)(c->attr->n, b)))
+ALO_FORMULA(f_mask,    V(fma)(K(0), a, b))
+ALO_FORMULA(f_off,     V(sub)(a, K(0)))
+ALO_FORMULA(f_off2,    V(mul)(V(sub)(a, K(0)), V(sub)(a, K(0))))
+ALO_FORMULA(f_norm,    V(fma)(V(mul)(V(sub)(V(sub)(a, K(0)), K(2)), K(1)), b, d))
+ALO_FORMULA(f_h,       V(mul)(V(sub)(b, K(0)), K(1)))
+ALO_FORMULA(f_gh,      V(mul)(a, ALO_L(f_h)(c, k, a, b, d)))
+ALO_FORMULA(f_v,       V(mul)(a, d))
+ALO_FORMULA(f_vh,      V(mul)(V(mul)(a, d), ALO_L(f_h)(c, k, a, b, d)))
+ALO_FORMULA(f_norm_dx, V(mul)(V(nfma)(ALO_L(f_h)(c, k, a, b, d), K(3), V(sub)(V(mul)(a, d), K(2))), K(1)))
+ALO_FORMULA(f_below,   V(sub)(K(0), a))
+ALO_FORMULA(f_exp,     V(exp)(V(sub)(a, K(0))))
+ALO_FORMULA(f_xent_dx, V(sub)(V(mul)(V(exp)(V(sub)(a, K(0))), K(1)), K(2)))
+#undef K
+#undef ALO_FORMULA
+
+/* A kernel that does row by row of output 0, y, what stands in its text. */
+#define ALO_ROWS(name, ...) \
+    static void ALO_L(name)(const alore_call *c, int first, int last) { \
+        for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);) { \
+            float *y = (float *)c->p[ALO_Y] + w.at[ALO_Y]; \
+            __VA_ARGS__ \
+        } \
+    }
+#define ALO_LINE(name, f) ALO_ROWS(name, ALO_L(line) o; ALO_L(line_of)(&o, &w, 1, 0); \
+                                         ALO_L(fill)(c, &o, y, w.add, w.cols, NULL, ALO_L(f));)
+ALO_LINE(affine,   f_affine)
+ALO_LINE(add,      f_add)
+ALO_LINE(scale,    f_scale)
+ALO_LINE(zero,     f_value)
+ALO_LINE(unary,    f_act)
+ALO_LINE(unary_dx, f_act_dx)
+#undef ALO_LINE
+/* clang-format on */
+
+/* y (+)= factor x; without x, zeros. */
+static void ALO_L(put)(float *y, bool add, const float *x, float factor, int cols) {
+    ALO_L(line) o;
+    ALO_L(line_at)(&o, x, factor);
+    ALO_L(fill)(NULL, &o, y, add, cols, NULL, ALO_L(f_mul));
+}
+
+/* y (+)= factor times the sum of f over the uses of row `i` of output `out`, which met rows and columns of
+ * operand 0 as in alo_uses_in_f32; k is the row of operand 2. Rows are added one behind the other to a band
+ * of sums that stays in the cache; in one place only if there is one use. */
+static ALO_INLINE void ALO_L(sums)(const alore_call *c, int out, int i, int row, int col, int rows, int cols,
+                                   float factor, ALO_L(formula) *f) {
+    enum { BAND = 512 };
+    const alo_tensor *t = c->t[out];
+    const int s = i / t->rows, s_end = alo_copies(c, out) == 1 ? alo_copies(c, 0) : s + 1;
+    const int r = i % t->rows, r_end = t->rows == 1 ? rows : r + 1;
+    const bool moves = c->t[0]->cols > 1, moves_b = c->p[1] && c->t[1]->cols > 1;
+    const bool add = alo_adds(c, out, 0), narrow = t->cols < cols;
+    const bool once = s_end == s + 1 && r_end == r + 1 && !narrow && factor == 1;
+    float band[BAND], *y = alo_row_f32(c, out, s, r);
+    alo_sum_t sum = 0;
+    for (int j = 0; j < cols; j += BAND) {
+        const int n = cols - j < BAND ? cols - j : (int)BAND;
+        for (int u = s; u < s_end; ++u)
+            for (int v = r; v < r_end; ++v) {
+                ALO_L(line) o;
+                ALO_L(line_at)(&o, NULL, 1);
+                ALO_L(from)(&o, 0, alo_row_f32(c, 0, u, row + v) + (moves ? col + j : 0), moves);
+                if (c->p[1]) ALO_L(from)(&o, 1, alo_row_f32(c, 1, u, v) + (moves_b ? j : 0), moves_b);
+                ALO_L(fill)(c, &o, once ? y + j : band, once ? add : u > s || v > r, n,
+                           c->p[2] ? alo_row_f32(c, 2, u, v) : NULL, f);
+            }
+        for (int e = 0; narrow && e < n; ++e) sum += (alo_sum_t)band[e];
+        if (!once && !narrow) ALO_L(put)(y + j, add, band, factor, n);
+    }
+    if (narrow) alo_put_f32(y, sum * (alo_sum_t)factor, add);
+}
+
+/* The gradient of what was added, multiplied or copied: all of g, or the part that it met. */
+static void ALO_L(uses_in)(const alore_call *c, int first, int last, int row, int col, int rows, int cols,
+                           float factor) {
+    for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);)
+        ALO_L(sums)(c, ALO_Y, w.s * w.rows + w.r, row, col, rows, cols, factor, ALO_L(f_mul));
+}
+static void ALO_L(uses)(const alore_call *c, int first, int last) {
+    ALO_L(uses_in)(c, first, last, 0, 0, c->t[0]->rows, c->t[0]->cols, 1);
+}
+static void ALO_L(add_columns_db)(const alore_call *c, int first, int last) {
+    ALO_L(uses_in)(c, first, last, 0, c->attr->n, c->t[0]->rows, c->t[ALO_Y]->cols, 1);
+}
+static void ALO_L(concat_da)(const alore_call *c, int first, int last) {
+    ALO_L(uses_in)(c, first, last, 0, 0, c->t[ALO_Y]->rows, c->t[0]->cols, 1);
+}
+static void ALO_L(concat_db)(const alore_call *c, int first, int last) {
+    const int rows = c->t[ALO_Y]->rows;
+    ALO_L(uses_in)(c, first, last, c->t[0]->rows - rows, 0, rows, c->t[0]->cols, 1);
+}
+static void ALO_L(mean_rows)(const alore_call *c, int first, int last) {
+    const int count = c->attr->m;
+    ALO_L(uses_in)(c, first, last, c->attr->n, 0, count, c->t[0]->cols, 1 / (float)count);
+}
+
+/* ---- rows that move ---- */
+
+ALO_ROWS(mean_rows_dx, {
+    const bool inside = w.r >= c->attr->n && w.r < c->attr->n + c->attr->m;
+    ALO_L(put)(y, w.add, inside ? (const float *)c->p[0] + w.at[0] : NULL, 1 / (float)c->attr->m, w.cols);
+})
+
+ALO_ROWS(concat, {
+    const int top = c->t[0]->rows, i = w.r >= top;
+    ALO_L(put)(y, w.add, alo_row_f32(c, i, w.s, w.r - i * top), 1, w.cols);
+})
+
+ALO_ROWS(add_columns, {
+    const float *a = (const float *)c->p[0] + w.at[0];
+    if (w.add || y != a) ALO_L(put)(y, w.add, a, 1, w.cols);
+    ALO_L(put)(y + c->attr->n, true, alo_row_f32(c, 1, w.s, w.r), 1, c->t[1]->cols);
+})
+
+ALO_ROWS(gather, {
+    const int cols = c->t[0]->cols;
+    for (int e = 0; e < c->attr->m; ++e) {
+        const int from = c->attr->table[w.r * c->attr->m + e];
+        ALO_L(put)(y + e * cols, w.add, from < 0 ? NULL : alo_row_f32(c, 0, w.s, from), 1, cols);
+    }
+})
+
+static void ALO_L(gather_dx)(const alore_call *c, int first, int last) {
+    const int m = c->attr->m, cols = c->t[ALO_Y]->cols;
+    (void)first, (void)last;
+    if (!alo_adds(c, ALO_Y, 0))
+        for (alo_walk w = alo_walk_start(c); ALO_L(next)(&w);)
+            ALO_L(put)(alo_row_f32(c, ALO_Y, w.s, w.r), false, NULL, 1, cols);
+    for (int s = 0; s < alo_copies(c, 0); ++s)
+        for (int e = 0; e < c->attr->n * m; ++e) {
+            const int to = c->attr->table[e];
+            if (to < 0) continue;
+            ALO_L(put)(alo_row_f32(c, ALO_Y, s, to), true, alo_row_f32(c, 0, s, e / m) + e % m * cols, 1, cols);
+        }
+}
+
+/* A byte has 256 values: the reference's numbers are looked up. */
+static void ALO_L(cast)(const alore_call *c, int first, int last) {
+    float of[3][256];
+    for (int i = 0; i < 3 * 256; ++i) {
+        const float *values = c->attr->values + i / 256;
+        of[i / 256][i % 256] = ((float)(i % 256) / 255 - values[0]) / values[3];
+    }
+    for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);) {
+        const uint8_t *x = (const uint8_t *)c->p[0] + w.at[0];
+        float *y = (float *)c->p[ALO_Y] + w.at[ALO_Y];
+        for (int j = 0; j < w.cols; ++j) y[j] = of[j % 3][x[j]] + (w.add ? y[j] : 0);
+    }
+}
+
+/* ---- masks ---- */
+
+ALO_ROWS(drop_path, {
+    const float k[1] = {(float)alo_mask(c, alo_sample(c, w.s))};
+    ALO_L(line) o;
+    ALO_L(line_of)(&o, &w, 0, 0);
+    ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_mask));
+})
+
+/* 64 numbers from number 4 block on, as alo_philox draws them: 16 blocks side by side. */
+ALO_APART static void ALO_L(random)(uint64_t seed, uint64_t stream, uint64_t block, uint32_t *out) {
+    uint32_t a[16], b[16], c[16], d[16], k = (uint32_t)seed, l = (uint32_t)(seed >> 32);
+    for (int i = 0; i < 16; ++i) {
+        a[i] = (uint32_t)(block + (uint64_t)i), b[i] = (uint32_t)((block + (uint64_t)i) >> 32);
+        c[i] = (uint32_t)stream, d[i] = (uint32_t)(stream >> 32);
+    }
+    for (int round = 0; round < 10; ++round, k += 0x9e3779b9u, l += 0xbb67ae85u)
+        for (int i = 0; i < 16; ++i) {
+            const uint64_t p = (uint64_t)a[i] * 0xd2511f53u, q = (uint64_t)c[i] * 0xcd9e8d57u;
+            a[i] = (uint32_t)(q >> 32) ^ b[i] ^ k;
+            b[i] = (uint32_t)q;
+            c[i] = (uint32_t)(p >> 32) ^ d[i] ^ l;
+            d[i] = (uint32_t)p;
+        }
+    for (int i = 0; i < 16; ++i) out[4 * i] = a[i], out[4 * i + 1] = b[i], out[4 * i + 2] = c[i], out[4 * i + 3] = d[i];
+}
+
+ALO_ROWS(dropout, {
+    const uint64_t stream = alo_mask_stream(c), bound = alo_mask_bound(c);
+    uint64_t index = (alo_sample(c, w.s) * (uint64_t)w.rows + (uint64_t)w.r) * (uint64_t)w.cols;
+    const float keep = 1 / (1 - c->attr->x);
+    ALO_L(line) o;
+    ALO_L(line_of)(&o, &w, 1, 0);
+    for (int j = 0, n; j < w.cols; j += n, index += (uint64_t)n) {
+        const int skip = (int)(index % 4);
+        uint32_t number[64];
+        float mask[64];
+        ALO_L(random)(c->seed, stream, index / 4, number);
+        for (int e = 0; e < 64; ++e) mask[e] = number[e] < bound ? 0 : keep;
+        n = w.cols - j < 64 - skip ? w.cols - j : 64 - skip;
+        ALO_L(from)(&o, 1, mask + skip, true);
+        ALO_L(fill)(c, &o, y + j, w.add, n, NULL, ALO_L(f_mul));
+        o.p[0] += n & o.moves[0];
+    }
+})
+
+/* ---- norm: k is mean, inverse, what rounding took from the mean; in norm_dx mean(v), mean(v h) ---- */
+
+ALO_ROWS(norm, {
+    float k[3] = {0, 0, 0};
+    ALO_L(line) o;
+    ALO_L(line_of)(&o, &w, 1, 0);
+    const float count = (float)w.cols;
+    k[0] = ALO_L(total)(&o, w.cols, k, ALO_L(f_a)) / count;
+    k[2] = ALO_L(total)(&o, w.cols, k, ALO_L(f_off)) / count;
+    const float variance = ALO_L(total)(&o, w.cols, k, ALO_L(f_off2)) / count - k[2] * k[2];
+    k[1] = 1 / alo_sqrt((variance < 0 ? 0 : variance) + c->attr->x);
+    ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_norm));
+    float *z = alo_row_f32(c, ALO_Z, w.s, w.r);
+    if (z) z[0] = k[0] + k[2], z[1] = k[1];
+})
+
+ALO_ROWS(norm_dx, {
+    const float *z = alo_row_f32(c, 3, w.s, w.r);
+    float k[4] = {z[0], z[1], 0, 0};
+    ALO_L(line) o;
+    ALO_L(line_of)(&o, &w, 1, 1);
+    k[2] = ALO_L(total)(&o, w.cols, k, ALO_L(f_v)) / (float)w.cols;
+    k[3] = ALO_L(total)(&o, w.cols, k, ALO_L(f_vh)) / (float)w.cols;
+    ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_norm_dx));
+})
+
+static void ALO_L(norm_dgain)(const alore_call *c, int first, int last) {
+    const int rows = c->t[0]->rows, cols = c->t[0]->cols;
+    (void)first, (void)last;
+    if (c->p[ALO_Y]) ALO_L(sums)(c, ALO_Y, 0, 0, 0, rows, cols, 1, ALO_L(f_gh));
+    if (c->p[ALO_Z]) ALO_L(sums)(c, ALO_Z, 0, 0, 0, rows, cols, 1, ALO_L(f_a));
+}
+
+/* ---- xent: k is the largest logit; in xent_dx g / sum and what smoothing takes ---- */
+
+static void ALO_L(xent)(const alore_call *c, int first, int last) {
+    const int rows = c->t[0]->rows, classes = c->t[0]->cols;
+    const alo_sum_t smooth = (alo_sum_t)c->attr->x;
+    for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);) {
+        alo_sum_t loss = 0;
+        for (int r = 0; r < rows; ++r) {
+            const int label = ((const int32_t *)c->p[1])[alo_begin(c->t[1], w.s, r)];
+            const float *x = alo_row_f32(c, 0, w.s, r), k[1] = {ALO_L(largest)(x, classes)};
+            ALO_L(line) o;
+            ALO_L(line_at)(&o, x, 1);
+            const alo_sum_t most = (alo_sum_t)k[0];
+            const alo_sum_t log_sum = (alo_sum_t)alo_log(ALO_L(total)(&o, classes, k, ALO_L(f_exp)));
+            const alo_sum_t all = (alo_sum_t)ALO_L(total)(&o, classes, k, ALO_L(f_below)) + classes * log_sum;
+            float *z = alo_row_f32(c, ALO_Z, w.s, r);
+            if (z) *z = (float)(most + log_sum);
+            loss += label < 0 || label >= classes
+                        ? (alo_sum_t)alo_float(0x7fc00000u)
+                        : (1 - smooth) * (most - (alo_sum_t)x[label] + log_sum) + smooth / classes * all;
+        }
+        alo_out_f32(&w, loss / rows);
+    }
+}
+
+static void ALO_L(xent_dx)(const alore_call *c, int first, int last) {
+    for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);) {
+        const int label = ((const int32_t *)c->p[2])[alo_begin(c->t[2], w.s, w.r)];
+        const float *x = alo_row_f32(c, 1, w.s, w.r), g = *alo_row_f32(c, 0, w.s, 0) / (float)w.rows;
+        float k[3] = {ALO_L(largest)(x, w.cols), 0, g * c->attr->x / (float)w.cols};
+        float *y = alo_row_f32(c, ALO_Y, w.s, w.r);
+        ALO_L(line) o;
+        ALO_L(line_at)(&o, x, 1);
+        k[1] = g / ALO_L(total)(&o, w.cols, k, ALO_L(f_exp));
+        ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_xent_dx));
+        if (label >= 0 && label < w.cols) y[label] -= g * (1 - c->attr->x);
+    }
+}
+
+/* ---- the optimisers, on flat arrays ---- */
+
+static ALO_INLINE void ALO_L(flat)(const alore_call *c, const float *k,
+                                   void (*f)(const alore_call *c, const float *k, size_t i, int n)) {
+    const size_t count = ((const alo_step_args *)c->extra)->count, L = ALO_L(lanes);
+    size_t i = 0;
+    for (; i + L <= count; i += L) f(c, k, i, ALO_L(lanes));
+    if (i < count) f(c, k, i, (int)(count - i));
+}
+
+/* k: grad_scale, 1-b1, 1-b2, 1/sqrt(1 - b2^t), eps, lr/(1 - b1^t), lr decay */
+static ALO_INLINE void ALO_L(adamw_some)(const alore_call *c, const float *k, size_t i, int n) {
+    float *grad = (float *)c->p[0] + i, *param = (float *)c->p[ALO_Y] + i;
+    float *m = (float *)c->p[ALO_Z] + i, *v = (float *)c->p[ALO_X] + i;
+    const vec g = V(mul)(V(take)(grad, n), V(set)(k[0])), p = V(take)(param, n);
+    vec mi = V(take)(m, n), vi = V(take)(v, n);
+    mi = V(fma)(V(set)(k[1]), V(sub)(g, mi), mi);
+    vi = V(fma)(V(set)(k[2]), V(sub)(V(mul)(g, g), vi), vi);
+    const vec step = V(div)(mi, V(fma)(V(sqrt)(vi), V(set)(k[3]), V(set)(k[4])));
+    V(give)(param, V(sub)(p, V(fma)(V(set)(k[5]), step, V(mul)(V(set)(k[6]), p))), n);
+    V(give)(m, mi, n);
+    V(give)(v, vi, n);
+    V(give)(grad, V(set)(0.0f), n);
+}
+static void ALO_L(adamw)(const alore_call *c, int first, int last) {
+    const alo_step_args *o = (const alo_step_args *)c->extra;
+    const float k[7] = {(float)o->grad_scale, (float)(1 - o->beta1), (float)(1 - o->beta2),
+                        1 / alo_sqrt((float)o->correct2), (float)o->eps, (float)(o->lr / o->correct1),
+                        (float)(o->lr * o->decay)};
+    (void)first, (void)last;
+    ALO_L(flat)(c, k, ALO_L(adamw_some));
+}
+
+/* k: grad_scale, decay, momentum, lr */
+static ALO_INLINE void ALO_L(sgd_some)(const alore_call *c, const float *k, size_t i, int n) {
+    const alo_step_args *o = (const alo_step_args *)c->extra;
+    float *grad = (float *)c->p[0] + i, *param = (float *)c->p[ALO_Y] + i, *buffer = (float *)c->p[ALO_Z];
+    const vec p = V(take)(param, n), momentum = V(set)(k[2]);
+    const vec g = V(fma)(V(take)(grad, n), V(set)(k[0]), V(mul)(V(set)(k[1]), p));
+    vec step = g;
+    if (buffer) {
+        if (!o->first_step) step = V(fma)(momentum, V(take)(buffer + i, n), g);
+        V(give)(buffer + i, step, n);
+        if (o->nesterov) step = V(fma)(momentum, step, g);
+    }
+    V(give)(param, V(nfma)(V(set)(k[3]), step, p), n);
+    V(give)(grad, V(set)(0.0f), n);
+}
+static void ALO_L(sgd)(const alore_call *c, int first, int last) {
+    const alo_step_args *o = (const alo_step_args *)c->extra;
+    const float k[4] = {(float)o->grad_scale, (float)o->decay, (float)o->momentum, (float)o->lr};
+    (void)first, (void)last;
+    ALO_L(flat)(c, k, ALO_L(sgd_some));
+}
+
+/* Squares of 1024 numbers at a time in float, in double where they leave its range; the sum in double. */
+static void ALO_L(sumsq)(const alore_call *c, int first, int last) {
+    const alo_step_args *o = (const alo_step_args *)c->extra;
+    alo_sum_t all = 0;
+    (void)first, (void)last;
+    for (size_t i = 0; i < o->count; i += 1024) {
+        const int n = o->count - i < 1024 ? (int)(o->count - i) : 1024;
+        const float *g = (const float *)c->p[0] + i, k[1] = {0};
+        ALO_L(line) x;
+        ALO_L(line_at)(&x, g, 1);
+        alo_sum_t sum = (alo_sum_t)ALO_L(total)(&x, n, k, ALO_L(f_off2));
+        if (!(sum > (alo_sum_t)1e-30 && sum < (alo_sum_t)1e38)) {
+            sum = 0;
+            for (int e = 0; e < n; ++e) sum += (alo_sum_t)g[e] * (alo_sum_t)g[e];
+        }
+        all += sum;
+    }
+    *o->sum += all * o->grad_scale * o->grad_scale;
+}
+
+/* ---- kron: what lies between its products ---- */
+
+static void ALO_L(mix)(alo_mat y, alo_mat x, alo_mat e, int width) {
+    for (int row = 0; row < y.rows; ++row)
+        for (int to = 0; to < e.cols; ++to)
+            for (int k = 0, n; k < width; k += n) {
+                const float *from = (const float *)x.p + x.at + row * x.row + k;
+                const float *s = (const float *)e.p + e.at + to * e.col + k;
+                vec sum = V(set)(0.0f);
+                n = width - k < ALO_L(lanes) ? width - k : (int)ALO_L(lanes);
+                for (int a = 0; a < e.rows; ++a, s += e.row, from += width)
+                    sum = V(fma)(V(take)(s, n), V(take)(from, n), sum);
+                V(give)((float *)y.p + y.at + row * y.row + to * width + k, sum, n);
+            }
+}
+
+static void ALO_L(meet)(alo_mat e, alo_mat x, alo_mat y, int width) {
+    for (int a = 0; a < e.rows; ++a)
+        for (int to = 0; to < e.cols; ++to)
+            for (int k = 0, n; k < width; k += n) {
+                const float *p = (const float *)x.p + x.at + a * width + k;
+                const float *q = (const float *)y.p + y.at + to * width + k;
+                vec sum = V(set)(0.0f);
+                n = width - k < ALO_L(lanes) ? width - k : (int)ALO_L(lanes);
+                for (int row = 0; row < x.rows; ++row, p += x.row, q += y.row)
+                    sum = V(fma)(V(take)(p, n), V(take)(q, n), sum);
+                V(give)((float *)e.p + e.at + a * e.row + to * e.col + k, sum, n);
+            }
+}
+
+/* clang-format off */
+#define ALO_FAST(name, by) {ALO_K_##name, ALO_L(by)},
+#define ALO_SAME(name) ALO_FAST(name, name)
 static const alo_fast ALO_L(fast)[] = {
-    {ALO_K_matmul, ALO_L(matmul)},       {ALO_K_matmul_da, ALO_L(matmul_da)},
-    {ALO_K_matmul_db, ALO_L(matmul_db)}, {ALO_K_attention, ALO_L(attention)},
-    {ALO_K_attention_dqkv, ALO_L(attention_dqkv)},
+    ALO_SAME(matmul) ALO_SAME(matmul_da) ALO_SAME(matmul_db) ALO_FAST(matmul_dc, uses)
+    ALO_SAME(attention) ALO_SAME(attention_dqkv)
+    ALO_SAME(norm) ALO_SAME(norm_dx) ALO_SAME(norm_dgain)
+    ALO_SAME(affine) ALO_FAST(affine_dx, uses) ALO_FAST(affine_dgain, uses) ALO_FAST(affine_dshift, uses)
+    ALO_SAME(add) ALO_FAST(add_da, uses) ALO_FAST(add_db, uses)
+    ALO_FAST(mul, affine) ALO_FAST(mul_da, uses) ALO_FAST(mul_db, uses)
+    ALO_SAME(unary) ALO_SAME(unary_dx) ALO_SAME(scale) ALO_FAST(scale_dx, scale) ALO_FAST(dwconv_db, uses)
+    ALO_SAME(add_columns) ALO_FAST(add_columns_da, uses) ALO_SAME(add_columns_db)
+    ALO_SAME(gather) ALO_SAME(gather_dx) ALO_SAME(concat) ALO_SAME(concat_da) ALO_SAME(concat_db)
+    ALO_SAME(mean_rows) ALO_SAME(mean_rows_dx) ALO_SAME(dropout) ALO_FAST(dropout_dx, dropout)
+    ALO_SAME(drop_path) ALO_FAST(drop_path_dx, drop_path) ALO_SAME(xent) ALO_SAME(xent_dx)
+    ALO_FAST(copy, uses) ALO_SAME(zero) ALO_SAME(cast) ALO_SAME(sumsq) ALO_SAME(adamw) ALO_SAME(sgd)
 };
-static const alo_level ALO_L(level) = {{ALO_L(product)}, ALO_L(fast), sizeof ALO_L(fast) / sizeof(alo_fast),
-                                       ALO_L(nr), ALO_L(pack_panel)};
+#undef ALO_FAST
+#undef ALO_SAME
+#undef ALO_ROWS
+static const alo_level ALO_L(level) = {{ALO_L(product), ALO_L(mix), ALO_L(meet)}, ALO_L(fast),
+                                       sizeof ALO_L(fast) / sizeof(alo_fast), ALO_L(nr), ALO_L(pack_panel)};
+/* clang-format on */
 
 #undef ALO_LEVEL
 #undef ALO_PASTE
@@ -3742,9 +4287,9 @@ static void alo_level_kernels(const alo_level *level, alore_kernel *table) {
     for (size_t i = 0; i < level->fast_count; ++i) table[level->fast[i].code] = level->fast[i].kernel;
 }
 
-static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32};
+static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32, alo_mix_plain_f32, alo_meet_plain_f32};
 #ifndef ALO_NO_F64
-static const alo_row_kernels alo_rows_f64_reference = {alo_product_plain_f64};
+static const alo_row_kernels alo_rows_f64_reference = {alo_product_plain_f64, alo_mix_plain_f64, alo_meet_plain_f64};
 #endif
 
 /* ---- What a call needs and costs; t[] are its operands as in alore_call ---- */
@@ -3766,17 +4311,14 @@ static size_t alo_job_room(size_t rows, size_t k, size_t each) {
     return alo_mul(each, (rows + ALO_PANEL) * k);
 }
 
-/* Tasks of a call: columns of a fast product, ALO_PANEL each; heads; else the rows of output 0, of `each` with a
- * single row its columns, of `whole` one. Each makes its own part of the outputs, so any ranges may run at
- * once, each with scratch of its own. */
+/* Tasks of a call: columns of a fast product, ALO_PANEL each; heads; else the rows of output 0, of `whole` one.
+ * Each makes its own part of the outputs, so any ranges may run at once, each with scratch of its own. */
 static int alo_tasks(int code, const alo_tensor *const t[], const alo_attr *attr, int samples, bool fast) {
-    const int how = alo_kernel_rows[code].how;
-    const size_t rows = how == ALO_HOW_whole ? 1 : alo_all_rows(t[ALO_Y], samples);
     const bool product = code == ALO_K_matmul || code == ALO_K_matmul_da || code == ALO_K_matmul_db;
     if (fast && product) return (t[ALO_Y]->cols + ALO_PANEL - 1) / ALO_PANEL;
     if (fast && (code == ALO_K_attention || code == ALO_K_attention_dqkv))
         return alo_attention_tasks(t, attr, samples);
-    return how == ALO_HOW_each && rows == 1 ? t[ALO_Y]->cols : (int)rows;
+    return alo_kernel_rows[code].how == ALO_HOW_whole ? 1 : (int)alo_all_rows(t[ALO_Y], samples);
 }
 
 /* Scratch of a head: k and v in panels, rows of scores; in pieces k, v turned and k, then q, g, P and dS. */
@@ -3795,6 +4337,7 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     const int op = code != ALO_K_attention; /* operand q; k stands behind it */
     const size_t n = alo_zu(attr->n), P = alo_zu(attr->m), Q = alo_zu(attr->p);
     const size_t nr = alo_mul(n, alo_zu(attr->q)), band = alo_mul(ALO_BAND, nr);
+    const size_t mixed = alo_mul(alo_mul(P, Q), nr); /* S, spread */
     const size_t deep = alo_all_rows(t[0], samples), cols = t[0] ? alo_zu(t[0]->cols) : 0;
     const size_t rows = alo_all_rows(t[ALO_Y], samples), wide = t[ALO_Y] ? alo_zu(t[ALO_Y]->cols) : 0;
     const size_t sums = attr->p && !t[ALO_Z] ? alo_mul(rows, wide) : 0;
@@ -3808,11 +4351,13 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     case ALO_K_matmul_db:
         return alo_most(alo_need(each, deep, 0), alo_job_room(alo_most(cols, alo_zu(t[1]->cols)), deep, each));
     case ALO_K_kron:
-        return alo_need(each, alo_most(cols / P, nr), alo_sum(alo_mul(band, P + Q), alo_mul(cols / P, nr)));
-    case ALO_K_kron_mix:  return alo_need(each, cols / Q, alo_mul(band, Q));
+        return alo_need(each, alo_most(cols / P, nr),
+                        alo_sum(mixed, alo_sum(alo_mul(band, P + Q), alo_mul(cols / P, nr))));
+    case ALO_K_kron_mix:  return alo_need(each, cols / Q, alo_sum(mixed, alo_mul(band, Q)));
+    case ALO_K_kron_ds:   return alo_need(each, 0, mixed);
     case ALO_K_kron_dx:   return alo_need(each, nr, alo_mul(wide / P, nr));
     case ALO_K_kron_dd:   return alo_need(each, deep, alo_mul(cols / P, nr));
-    case ALO_K_kron_du:   return alo_need(each, ALO_BAND, alo_mul(band, Q));
+    case ALO_K_kron_du:   return alo_need(each, ALO_BAND, alo_sum(mixed, alo_mul(band, Q)));
     case ALO_K_attention: case ALO_K_attention_dqkv: case ALO_K_attention_dbias:
         return alo_most(alo_need(each, alo_most(alo_most(queries, keys), alo_zu(t[op]->cols) / n),
                                  alo_mul(alo_zu(op + 1), alo_mul(queries, keys))),

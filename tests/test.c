@@ -1864,7 +1864,7 @@ static void t_optimiser_tensor(const alore_weights *w, const char *unit, int ten
     const bool adam = !strcmp(alore_weights_meta(w, "op"), "adamw");
     double param[32], grads[320], want[320], state[4][32];
     float small[4][32];
-    char name[16];
+    char name[24];
     alo_step_args o;
     alore_call c;
     memset(&o, 0, sizeof o);
@@ -1923,8 +1923,8 @@ static void t_ops_optimisers(void)
         alore_weights *w = t_unit(&ctx, units[i]);
         if (!w) continue;
         for (int k = 0; k < 3; ++k) {
-            t_optimiser_tensor(w, units[i], k, T_F64);
-            t_optimiser_tensor(w, units[i], k, T_PLAIN);
+            for (int mode = T_F64; mode < T_LEVEL + 99; mode = t_next_mode(mode))
+                t_optimiser_tensor(w, units[i], k, mode);
         }
         alore_weights_destroy(w);
     }
