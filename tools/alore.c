@@ -898,13 +898,14 @@ static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_
     o.limit = s->memory < SIZE_MAX ? (size_t)s->memory : SIZE_MAX;
     o.recompute = !train ? ALORE_KEEP : fit ? ALORE_TO_FIT : s->recompute > 0 ? ALORE_BLOCKS : ALORE_KEEP;
     o.optimizer = s->optimizer == 0 ? ALORE_ADAMW : s->momentum > 0 ? ALORE_MOMENTUM : ALORE_SGD;
-    for (o.lanes = s->threads < batch ? (int)s->threads : batch;; --o.lanes) {
+    for (o.lanes = s->threads < batch ? (int)s->threads : batch;; o.lanes > 1 ? --o.lanes : (o.split = 1)) {
+        const bool least = o.lanes == 1 && o.split == 1;
         alore_status status = alore_plan_create(m, &o, out);
         size_t total = status ? 0 : alore_plan_memory(*out).total;
         if (!status && (!s->memory || total <= s->memory)) return 0;
-        if (status && (status != ALORE_ERR_CAPACITY || o.lanes == 1))
+        if (status && (status != ALORE_ERR_CAPACITY || least))
             return fail_library(a, 1, s->memory ? "--memory" : "plan");
-        if (!status && o.lanes == 1)
+        if (!status && least)
             return fail(a, 1, "--memory", "%zu bytes are needed, %llu allowed", total,
                         (unsigned long long)s->memory);
         if (!status) alore_plan_destroy(*out);
