@@ -461,8 +461,9 @@ typedef enum alore_recompute { ALORE_KEEP = 0, ALORE_BLOCKS, ALORE_TO_FIT } alor
 typedef enum alore_optimizer { ALORE_ADAMW = 0, ALORE_MOMENTUM, ALORE_SGD } alore_optimizer; /* 2, 1, 0 */
 
 /* What a plan can leave out, for tests and for the curious. NO_REUSE: every tensor its own place; NO_AGAIN:
- * what is cheap to make again for the backward is kept. */
-enum { ALORE_NO_FUSE = 1, ALORE_NO_INPLACE = 2, ALORE_NO_ALIAS = 4, ALORE_NO_REUSE = 8, ALORE_NO_AGAIN = 16 };
+ * what is cheap to make again for the backward is kept; NO_DEMAND: rows that nobody asks for are made. */
+enum { ALORE_NO_FUSE = 1, ALORE_NO_INPLACE = 2, ALORE_NO_ALIAS = 4, ALORE_NO_REUSE = 8, ALORE_NO_AGAIN = 16,
+       ALORE_NO_DEMAND = 32 };
 
 typedef struct alore_plan_opts {
     int                  batch, lanes; /* samples of a call; in flight, each its own arena; 0: 1 */
@@ -1975,9 +1976,11 @@ static alo_sum_t ALO_F(mean_rows_dx)(const alo_walk *w) {
 }
 
 /* ---- dropout: y = mask a, mask 0 with probability p, else 1/(1-p); attr  x: p ----
- * Mask (sample, row, column) is drawn by its number, so the piece da = mask g draws it again. */
+ * Mask (sample, row, column) is drawn by its number, so the piece da = mask g draws it again.
+ * attr  n, m: y is rows m, m+1 ... of n, which number the masks; 0: it is all. */
 static alo_sum_t ALO_F(dropout)(const alo_walk *w) {
-    const uint64_t row = alo_sample(w->c, w->s) * (uint64_t)w->rows + (uint64_t)w->r;
+    const int rows = w->c->attr->n ? w->c->attr->n : w->rows;
+    const uint64_t row = alo_sample(w->c, w->s) * (uint64_t)rows + (uint64_t)(w->c->attr->m + w->r);
     return alo_mask(w->c, row * (uint64_t)w->cols + (uint64_t)w->j) * ALO_F(term)(w, 0);
 }
 
@@ -3997,7 +4000,8 @@ ALO_APART static void ALO_L(random)(uint64_t seed, uint64_t stream, uint64_t blo
 
 ALO_ROWS(dropout, {
     const uint64_t stream = alo_mask_stream(c), bound = alo_mask_bound(c);
-    uint64_t index = (alo_sample(c, w.s) * (uint64_t)w.rows + (uint64_t)w.r) * (uint64_t)w.cols;
+    const int rows = c->attr->n ? c->attr->n : w.rows;
+    uint64_t index = (alo_sample(c, w.s) * (uint64_t)rows + (uint64_t)(c->attr->m + w.r)) * (uint64_t)w.cols;
     const float keep = 1 / (1 - c->attr->x);
     ALO_L(line) o;
     ALO_L(line_of)(&o, &w, 1, 0);
@@ -6825,6 +6829,7 @@ enum { ALO_MAX_SLOTS = 8, ALO_SLOT_LIMIT = 64 << 20 }; /* of gradients; their by
 typedef struct alo_mark {      /* what the passes know of a tensor                  */
     int32_t grad, producer;    /* 0: none yet; the forward op that makes it, -1     */
     int32_t first, last, reads;/* live range, in records of a sample; how often     */
+                               /* (before the pieces: rows first .. last-1 are read) */
     int32_t store, twin;       /* whose place it takes; what stands for it          */
     bool    need, written;     /* of a gradient; a gradient that a piece wrote      */
     bool    wanted, kept;      /* by a later op; for readers outside its block      */
@@ -6842,13 +6847,14 @@ struct alore_plan {
     alore_memory    memory;
     alo_tensor     *tensors;
     alo_op         *ops;       /* an op's `site` is the offset of its name          */
-    alo_block      *blocks;    /* where the arrays below lie                        */
     alo_attr       *attrs;
+    alo_block      *blocks;    /* where the arrays below lie                        */
     alo_param      *params;    /* base tensors, learning and frozen ones            */
     alo_hole       *holes;     /* the larger ones first                             */
     size_t         *scratch_at, *scratch_each; /* of each record, in the lane; bytes of a part */
     char           *names;
-    int tensor_count, op_count, block_count, param_count, hole_count, tensor_room, op_room, block_room;
+    int tensor_count, op_count, attr_count, block_count, tensor_room, op_room, attr_room, block_room;
+    int param_count, hole_count;
     int once, forward, backward; /* ends of the first three phases; the rest is after */
     int slots, listed;         /* parameters but for base tensors                   */
     size_t real, lane;         /* bytes of a number, of a lane                      */
@@ -6912,6 +6918,17 @@ static void *alo_keep(alo_planner *s, const void *data, size_t bytes) {
     if (b.data) p->blocks[p->block_count++] = b;
     if (!b.data) s->status = ALORE_ERR_MEMORY;
     return b.data && data ? memcpy(b.data, data, bytes) : b.data;
+}
+
+/* The index of new constants. */
+static int32_t alo_plan_attr(alo_planner *s, alo_attr attr) {
+    alore_plan *p = s->p;
+    void *attrs = alo_grow(s->ctx, p->attrs, p->attr_count, &p->attr_room, sizeof attr);
+    if (!attrs) s->status = ALORE_ERR_MEMORY;
+    if (!attrs) return 0;
+    p->attrs = (alo_attr *)attrs;
+    p->attrs[p->attr_count] = attr;
+    return p->attr_count++;
 }
 
 /* Insert an op before record `at`. */
@@ -6996,6 +7013,145 @@ static void alo_pass_reach(alo_planner *s) {
         alo_insert(s, p->op_count, op);
     }
     p->forward = p->backward = p->op_count;
+}
+
+/* Who makes a tensor in the forward, and how often it is read. */
+static void alo_tally(alo_planner *s) {
+    alore_plan *p = s->p;
+    for (int t = 0; t < p->tensor_count; ++t) s->marks[t].reads = 0;
+    for (int i = 0; i < p->op_count; ++i) {
+        for (int k = 0; k < ALO_IN; ++k) ++alo_root_mark(s, p->ops[i].in[k])->reads;
+        for (int k = 0; k < ALO_OUT && i < p->forward; ++k)
+            if (p->ops[i].out[k]) s->marks[p->ops[i].out[k]].producer = i;
+    }
+}
+
+/* The inputs of which an op asks only the rows that are asked of its output, as letters; "": all of all. */
+static const char *alo_row_letters(const alo_planner *s, const alo_op *op) {
+    const alo_attr *a = &s->p->attrs[op->attr];
+    switch (op->code) {
+    case ALO_K_matmul: return a->n & 1 ? "" : "ad";
+    case ALO_K_attention: return a->m || a->values || op->in[3] ? "" : "a";
+    case ALO_K_kron:
+    case ALO_K_norm:
+    case ALO_K_affine:
+    case ALO_K_unary:
+    case ALO_K_scale:
+    case ALO_K_dropout: return "a";
+    case ALO_K_drop_path:
+    case ALO_K_add:
+    case ALO_K_mul:
+    case ALO_K_add_columns: return "ab";
+    default: return "";
+    }
+}
+
+/* Rows first .. end-1 of its output are asked of an op: which ones that asks of its input k. */
+static void alo_row_range(const alo_planner *s, const alo_op *op, int k, int *first, int *end) {
+    const alo_attr *a = &s->p->attrs[op->attr];
+    const int rows = s->p->tensors[op->in[k]].rows;
+    const bool gather = op->code == ALO_K_gather, mean = op->code == ALO_K_mean_rows;
+    if (rows > 1 && strchr(alo_row_letters(s, op), 'a' + k)) return;
+    *first = gather ? rows - 1 : mean ? a->n : 0;
+    *end = gather ? 1 : mean ? a->n + a->m : rows;
+    for (int i = 0; gather && i < a->n * a->m; ++i) {
+        if (a->table[i] >= 0 && a->table[i] < *first) *first = a->table[i];
+        if (a->table[i] >= *end) *end = a->table[i] + 1;
+    }
+}
+
+/* Is an output made in part? */
+static bool alo_is_part(const alo_planner *s, int32_t y) {
+    return s->marks[y].last - s->marks[y].first < s->p->tensors[y].rows;
+}
+
+/* Rows first .. end-1 of t, which is made from row `from` on, gathered before record `at` and those before it
+ * that are made in part, too: so that fusing finds them. */
+static int32_t alo_gather_rows(alo_planner *s, int at, int32_t t, int first, int end, int from) {
+    alore_plan *p = s->p;
+    alo_attr attr = alo_attr_of(0, end - first, 1, 0, 0);
+    int32_t *table = (int32_t *)alo_keep(s, NULL, alo_zu(attr.n) * sizeof *table);
+    const int32_t y = alo_plan_whole(s, ALO_ARENA, attr.n, p->tensors[t].cols);
+    for (int i = 0; table && i < attr.n; ++i) table[i] = first - from + i;
+    attr.table = table;
+    const alo_op op = {ALO_K_gather, 0, {t}, {y}, alo_plan_attr(s, attr), p->ops[at].site, p->ops[at].block};
+    if (s->status) return 0;
+    while (at > p->once && alo_is_part(s, p->ops[at - 1].out[0]) && p->ops[at - 1].out[0] != alo_root(s, t))
+        --at;
+    s->marks[y].last = attr.n;
+    s->marks[y].need = alo_root_mark(s, t)->need;
+    alo_insert(s, at, op);
+    p->backward = ++p->forward;
+    return y;
+}
+
+/* Does t have the rows of an output that may be made in part? */
+static bool alo_has_demand(const alo_planner *s, int32_t t) {
+    return s->p->tensors[alo_root(s, t)].segment == ALO_ARENA && !(s->p->tensors[t].flags & ALO_RESHAPED);
+}
+
+/* From the outputs backwards: which rows are asked of each tensor? Of more than half of them: all. */
+static void alo_ask_rows(alo_planner *s) {
+    const alore_plan *p = s->p;
+    for (int i = p->forward - 1; i >= p->once; --i) {
+        const alo_op *op = &p->ops[i];
+        const alo_tensor *y = &p->tensors[op->out[0]];
+        alo_mark *mark = &s->marks[op->out[0]];
+        const bool may = y->segment == ALO_ARENA && !(p->opts.off & ALORE_NO_DEMAND);
+        const bool few = may && *alo_row_letters(s, op) && mark->last - mark->first <= y->rows / 2;
+        if (!few) mark->first = 0;
+        if (!few) mark->last = y->rows;
+        s->marks[op->out[1]].first = mark->first;
+        s->marks[op->out[1]].last = mark->last;
+        for (int k = 0; k < ALO_IN; ++k) {
+            alo_mark *x = alo_root_mark(s, op->in[k]);
+            int first = mark->first, end = mark->last;
+            if (op->in[k]) alo_row_range(s, op, k, &first, &end);
+            if (!alo_has_demand(s, op->in[k])) first = 0;
+            if (!alo_has_demand(s, op->in[k])) end = p->tensors[alo_root(s, op->in[k])].rows;
+            if (!x->last || x->first > first) x->first = first;
+            if (x->last < end) x->last = end;
+        }
+    }
+}
+
+/* Pass 2: demand. Only the rows that are asked for are made: one of all but keys and values in the last block
+ * of a ViT. An op that reads fewer than there are gathers them first. */
+static void alo_pass_demand(alo_planner *s) {
+    alore_plan *p = s->p;
+    alo_ask_rows(s);
+    for (int i = p->once; i < p->forward && !s->status; ++i)
+        for (int k = 0; k < ALO_IN && !s->status; ++k) {
+            const alo_op *op = &p->ops[i];
+            const int32_t t = op->in[k], y = op->out[0];
+            const bool part = alo_has_demand(s, t);
+            const int from = part ? alo_root_mark(s, t)->first : 0;
+            const int past = part ? alo_root_mark(s, t)->last : p->tensors[t].rows;
+            int first = s->marks[y].first, end = s->marks[y].last;
+            alo_attr *a = &p->attrs[op->attr];
+            if (!t) continue;
+            if (op->code == ALO_K_dropout && alo_is_part(s, y)) {
+                a->n = p->tensors[y].rows;
+                a->m = first;
+            }
+            alo_row_range(s, op, k, &first, &end);
+            if (op->code == ALO_K_mean_rows)
+                a->n -= from;
+            else if (op->code == ALO_K_gather) {
+                const size_t count = alo_mul(alo_zu(a->n), alo_zu(a->m));
+                int32_t *table = from ? (int32_t *)alo_keep(s, a->table, count * sizeof *table) : NULL;
+                for (size_t e = 0; table && e < count; ++e) table[e] -= table[e] < 0 ? 0 : from;
+                if (table) a->table = table;
+            } else if (from != first || past != end) {
+                const int32_t rows = alo_gather_rows(s, i, t, first, end, from);
+                p->ops[++i].in[k] = rows;
+            }
+        }
+    for (int t = 1; t < p->tensor_count; ++t) {
+        const alo_mark *mark = alo_root_mark(s, t);
+        if (alo_has_demand(s, t) && mark->last) p->tensors[t].rows = mark->last - mark->first;
+    }
+    alo_tally(s);
 }
 
 /* Are columns first .. end-1 of gradient g written? Where only a part is, the rest is cleared for adding. */
@@ -7117,7 +7273,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
     }
 }
 
-/* Pass 2: pieces, of what needs a gradient. */
+/* Pass 3: pieces, of what needs a gradient. */
 static void alo_pass_pieces(alo_planner *s) {
     alore_plan *p = s->p;
     int32_t loss = 0;
@@ -7143,17 +7299,6 @@ static void alo_pass_pieces(alo_planner *s) {
     }
 }
 
-/* Who makes a tensor in the forward, and how often it is read. */
-static void alo_tally(alo_planner *s) {
-    alore_plan *p = s->p;
-    for (int t = 0; t < p->tensor_count; ++t) s->marks[t].reads = 0;
-    for (int i = 0; i < p->op_count; ++i) {
-        for (int k = 0; k < ALO_IN; ++k) ++alo_root_mark(s, p->ops[i].in[k])->reads;
-        for (int k = 0; k < ALO_OUT && i < p->forward; ++k)
-            if (p->ops[i].out[k]) s->marks[p->ops[i].out[k]].producer = i;
-    }
-}
-
 /* Does one of a record's operands k .. end-1 lie in the storage of t? */
 static bool alo_touches(const alo_planner *s, const alo_op *op, int k, int end, int32_t t) {
     while (k < end && alo_root(s, alo_operand(op, k)) != alo_root(s, t)) ++k;
@@ -7166,7 +7311,7 @@ static int alo_use(const alo_planner *s, int i, int k, int end, int32_t t) {
     return i < s->p->backward ? i : s->p->backward;
 }
 
-/* Pass 3: fuse. What alone reads a product or drop path becomes a part of it: an add, a factor, or an
+/* Pass 4: fuse. What alone reads a product or drop path becomes a part of it: an add, a factor, or an
  * activation. Of that the product keeps the slope, in the place of what the piece would have read; where the
  * backward reads its result as well, what went in serves both better. */
 static void alo_pass_fuse(alo_planner *s) {
@@ -7221,7 +7366,7 @@ static bool alo_is_cheap(const alo_planner *s, int32_t t, int at) {
     return alo_cost(op->code, of, &p->attrs[op->attr]) <= alo_size_of(of[ALO_Y]);
 }
 
-/* Pass 4: again. What is cheap to make again is not kept: so a norm's input stays, which its piece reads, and
+/* Pass 5: again. What is cheap to make again is not kept: so a norm's input stays, which its piece reads, and
  * not its output. */
 static void alo_pass_again(alo_planner *s) {
     alore_plan *p = s->p;
@@ -7285,7 +7430,7 @@ static int alo_block_again(alo_planner *s, int b, int at) {
     return at;
 }
 
-/* Pass 5: recompute. The order of execution falls out of it. */
+/* Pass 6: recompute. The order of execution falls out of it. */
 static void alo_pass_order(alo_planner *s) {
     alore_plan *p = s->p;
     for (int i = p->forward, doing = -1; i < p->backward && !s->status; ++i) {
@@ -7308,7 +7453,7 @@ static size_t alo_tensor_bytes(const alore_plan *p, const alo_tensor *t) {
     return alo_mul(alo_mul(alo_zu(t->rows), alo_zu(t->cols)), each);
 }
 
-/* Pass 6: live ranges; an output takes the place of an input that dies in its record. */
+/* Pass 7: live ranges; an output takes the place of an input that dies in its record. */
 static void alo_pass_live(alo_planner *s) {
     alore_plan *p = s->p;
     for (int t = 0; t < p->tensor_count; ++t) {
@@ -7350,7 +7495,7 @@ static void alo_add_hole(alore_plan *p, int32_t tensor, int first, int last, siz
     if (bytes) p->holes[i] = x;
 }
 
-/* Pass 7: lanes. No more than there is work for; where one remains, records are split. */
+/* Pass 8: lanes. No more than there is work for; where one remains, records are split. */
 static void alo_pass_lanes(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
@@ -7376,7 +7521,7 @@ static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[],
     return most < 2 ? 1 : most < parts ? (int)most : parts;
 }
 
-/* Pass 8: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
+/* Pass 9: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
     alore_memory *mem = &p->memory;
@@ -7456,7 +7601,7 @@ static size_t alo_packed_bytes(const alore_plan *p, int i) {
     return alo_mul(alo_count(alo_base_shape(p, i, true)), sizeof(float));
 }
 
-/* Pass 9: report. Segments, and the sum of their bytes. */
+/* Pass 10: report. Segments, and the sum of their bytes. */
 static void alo_pass_report(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
@@ -7497,6 +7642,7 @@ static void alo_plan_free(alo_object *o) {
     alo_free(o->ctx, p->blocks, alo_zu(p->block_room) * sizeof *p->blocks);
     alo_free(o->ctx, p->tensors, alo_zu(p->tensor_room) * sizeof *p->tensors);
     alo_free(o->ctx, p->ops, alo_zu(p->op_room) * sizeof *p->ops);
+    alo_free(o->ctx, p->attrs, alo_zu(p->attr_room) * sizeof *p->attrs);
     alo_object_free(o);
 }
 
@@ -7510,7 +7656,7 @@ static void alo_take_over(alo_planner *s) {
     p->rules = m->rules_text;
     p->backbone = m->backbone;
     p->param_count = m->param_count;
-    p->attrs = (alo_attr *)alo_keep(s, m->attrs, alo_zu(m->attr_count) * sizeof *m->attrs);
+    for (int a = 0; a < m->attr_count && !s->status; ++a) (void)alo_plan_attr(s, m->attrs[a]);
     p->params = (alo_param *)alo_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
     p->names = (char *)alo_keep(s, m->names, alo_zu(m->name_bytes));
     for (int t = 0; t < m->tensor_count && !s->status; ++t) {
@@ -7573,10 +7719,9 @@ static alore_status alo_check_kernels(alore_ctx *ctx, const alore_plan *p) {
 
 ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *opts,
                                          alore_plan **out) {
-    static void (*const passes[])(alo_planner *) = {alo_take_over,  alo_pass_reach, alo_pass_pieces,
-                                                    alo_pass_fuse,  alo_pass_again, alo_pass_order,
-                                                    alo_pass_live,  alo_pass_lanes, alo_pass_place,
-                                                    alo_pass_report};
+    static void (*const passes[])(alo_planner *) = {
+        alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
+        alo_pass_order, alo_pass_live,  alo_pass_lanes,  alo_pass_place,  alo_pass_report};
     alore_plan_opts o = ALORE_ZERO;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;

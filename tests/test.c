@@ -3504,6 +3504,8 @@ static void t_plan_options(void)
         "vit:img=16x8,patch=8,dim=24,depth=2,heads=2,hidden=32,classes=5,pool=avg,"
         "registers=2,layer_scale=1,swiglu=1",
     };
+    static const unsigned offs[] = {0, 1, 2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                    12, 13, 14, 15, 16, 17, 32, 33, 48, 62, 63};
     enum { ROOM = 40000 };
     double *want[2], *have = (double *)calloc(ROOM, sizeof *have);
     for (int k = 0; k < 2; ++k) want[k] = (double *)calloc(ROOM, sizeof *have);
@@ -3519,10 +3521,10 @@ static void t_plan_options(void)
                 n = t_outcome(specs[s], t_some_rules[r], o, 0.2f, want[k % 2], ROOM);
                 if (k == 1) t_agree(want[0], want[1], n, false, t_some_rules[r]);
             }
-            for (unsigned i = 0; i < 20; ++i)
+            for (size_t i = 0; i < sizeof offs / sizeof *offs; ++i)
                 for (int policy = 0; policy < 2; ++policy) {
                     char what[300];
-                    const unsigned off = i < 16 ? i : i == 16 ? 16 : i == 17 ? 17 : i + 12;
+                    const unsigned off = offs[i];
                     if (off > 1 && policy && off < 15) continue;
                     o.off = off;
                     o.recompute = (alore_recompute)policy;
@@ -3587,7 +3589,7 @@ static size_t t_random_outcome(uint64_t seed, alore_plan_opts o, double *out, si
     alore_model_create(&n.ctx, &n.model);
     alore_attach(n.model, "unfreeze@*");
     pool[0] = alore_input(n.model, "image", ALORE_F32, 6, 8);
-    alore_id target = alore_input(n.model, "target", ALORE_F32, 6, 8);
+    alore_id target = alore_input(n.model, "target", ALORE_F32, seed % 7 == 6 ? 6 : 1, 8);
     pool[0] = alore_add(n.model, pool[0],
                         alore_base(n.model, "pos", alore_dims(6, 8, 0, 0)));
     for (int b = 0; b < 3; ++b) {
@@ -3600,6 +3602,8 @@ static size_t t_random_outcome(uint64_t seed, alore_plan_opts o, double *out, si
     }
     alore_id y = pool[count - 1];
     for (int i = count - 2; i > count - 5; --i) y = alore_add(n.model, y, pool[i]);
+    for (int32_t i = (int32_t)(seed % 7); i < 6; i = 6) /* but for each seventh, one row of it */
+        y = alore_gather(n.model, y, &i, 1, 1);
     alore_output(n.model, "loss", alore_loss_mse(n.model, y, target));
     o.train = true;
     bool fine = ok(alore_model_finish(n.model) == ALORE_OK, "seed %u: %s", (unsigned)seed,
@@ -3622,36 +3626,127 @@ static size_t t_random_outcome(uint64_t seed, alore_plan_opts o, double *out, si
     return used;
 }
 
-/* Random graphs: the same gradients with every optimisation on and off. */
+/* Random graphs: the same gradients with every optimisation on and off. In f32, what is
+ * fused and which rows are made decides in which order sums are rounded. */
 static void t_plan_random(void)
 {
     enum { ROOM = 8000 };
-    double *want[2], *have = (double *)calloc(ROOM, sizeof *have);
-    for (int k = 0; k < 2; ++k) want[k] = (double *)calloc(ROOM, sizeof *have);
+    double *want[4], *have = (double *)calloc(ROOM, sizeof *have);
+    for (int k = 0; k < 4; ++k) want[k] = (double *)calloc(ROOM, sizeof *have);
     for (uint64_t seed = 1; seed <= 60; ++seed) {
         alore_plan_opts o = ALORE_ZERO;
         size_t n = 0;
         char what[64];
         o.batch = 2;
-        for (unsigned k = 0; k < 4; ++k) {
-            o.off = k % 2 ? 31 : 0;
-            o.dtype = k < 2 ? ALORE_F64 : ALORE_F32;
-            n = t_random_outcome(seed, o, want[k % 2], ROOM);
+        for (unsigned k = 0; k < 8; ++k) { /* double last, then f32 as the measure */
+            o.off = (k & 1 ? 31u : 0u) | (k & 2 ? 32u : 0u);
+            o.dtype = k < 4 ? ALORE_F64 : ALORE_F32;
+            n = t_random_outcome(seed, o, want[k % 4], ROOM);
             snprintf(what, sizeof what, "seed %u in double", (unsigned)seed);
-            if (k == 1) t_agree(want[0], want[1], n, false, what);
+            if (k < 4) t_agree(want[0], want[k], n, false, what);
         }
-        for (unsigned mode = 0; mode < 10; ++mode) {
-            static const unsigned offs[] = {0, 16, 1, 2, 4, 8, 13, 11, 16, 17};
+        for (unsigned mode = 0; mode < 14; ++mode) {
+            static const unsigned offs[] = {0, 16, 1, 32, 2, 4, 8, 13, 11, 16, 17, 32, 49, 62};
             o.off = offs[mode];
-            o.recompute = mode < 3 ? ALORE_BLOCKS : ALORE_KEEP;
+            o.recompute = mode < 4 ? ALORE_BLOCKS : ALORE_KEEP;
             snprintf(what, sizeof what, "seed %u mode %u", (unsigned)seed, mode);
             size_t now = t_random_outcome(seed, o, have, ROOM);
             ok(now == n, "%s: %zu of %zu", what, now, n);
-            t_agree(want[o.off & 1], have, n, true, what);
+            t_agree(want[(o.off & 1) | (o.off & 32) / 16], have, n, true, what);
         }
     }
-    free(want[0]);
-    free(want[1]);
+    for (int k = 0; k < 4; ++k) free(want[k]);
+    free(have);
+}
+
+/* A block of every word that acts on rows alone, and a head that reads `head` of nine. */
+static size_t t_demand_outcome(int head, alore_plan_opts o, double *out, size_t room, double *flops)
+{
+    static const int32_t rows[] = {0, 1, 5, 6, -1, 4};
+    const alore_linear_opts qkv = {ALORE_KIND_QKV, 0, false, NULL}, groups = {ALORE_KIND_FC1, 2, false, NULL};
+    const alore_attention_opts attn = {2, 0, 0, NULL};
+    t_net n;
+    alore_id x, y, q, k, v;
+    size_t used = 0;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    alore_model *m = NULL;
+    alore_model_create(&n.ctx, &n.model);
+    m = n.model;
+    alore_attach(m, "alore:dropout=0.3,rank=2,experts=2@qkv|fc1;lora:rank=2,dropout=0.2,parts=qk@qkv;"
+                    "ssf@*;unfreeze@*");
+    x = alore_input(m, "image", ALORE_F32, 9, 8);
+    x = alore_dropout(m, alore_add(m, x, alore_base(m, "pos", alore_dims(9, 8, 0, 0))), 0.2f);
+    for (int b = 0; b < 2; ++b) {
+        alore_push(m, "blocks", b);
+        y = alore_norm(m, "norm1", ALORE_KIND_NORM1, x, 1e-6f);
+        y = alore_linear(m, "qkv", y, 24, &qkv);
+        q = alore_columns(m, y, 0, 8);
+        k = alore_columns(m, y, 8, 8);
+        v = alore_columns(m, y, 16, 8);
+        x = alore_add(m, x, alore_drop_path(m, alore_attention(m, q, k, v, &attn), 0.3f));
+        y = alore_unary(m, ALORE_GELU, alore_linear(m, "fc1", x, 16, &groups));
+        y = alore_mul(m, alore_columns(m, y, 8, 8), alore_columns(m, y, 0, 8));
+        y = alore_add_columns(m, x, alore_columns(m, alore_dropout(m, y, 0.4f), 2, 3), 4);
+        x = alore_add(m, y, alore_scale(m, alore_base(m, "tail", alore_dims(9, 8, 0, 0)), 0.5f));
+        alore_pop(m);
+    }
+    y = head < 3 ? alore_gather(m, x, rows + (head == 2 ? 2 : 0), 1, 1) : 0;
+    if (head == 1) y = alore_add(m, y, alore_gather(m, x, rows + 1, 1, 1)); /* a distilled token */
+    if (head == 3) y = alore_gather(m, x, rows + 2, 2, 2);
+    if (head == 4) y = alore_mean_rows(m, x, 3, 4);
+    if (head == 5) y = alore_mean_rows(m, x, 1, 8);
+    if (head == 6) {
+        y = alore_norm(m, "n", ALORE_KIND_NORM, x, 0); /* itself of row 5 alone */
+        y = alore_add(m, alore_gather(m, x, rows, 1, 1), alore_gather(m, y, rows + 2, 1, 1));
+    }
+    if (head == 7) y = alore_gather(m, alore_reshape(m, x, 18, 4), rows, 1, 1);
+    y = alore_linear(m, "head", y, 5, NULL);
+    alore_output(m, "logits", head == 3 ? alore_mean_rows(m, y, 0, 2) : y);
+    alore_id label = alore_input(m, "label", ALORE_I32, head == 3 ? 2 : 1, 1);
+    alore_output(m, "loss", alore_loss_xent(m, y, label, 0.1f));
+    o.train = true;
+    o.batch = 3;
+    bool fine = ok(alore_model_finish(m) == ALORE_OK && alore_plan_create(m, &o, &n.plan) == ALORE_OK,
+                   "head %d: %s", head, n.ctx.error.text);
+    if (fine) {
+        *flops = alore_plan_flops(n.plan);
+        n.base = t_base(&n.ctx, m, 3);
+        fine = ok(alore_run_create(n.plan, n.base, &n.run) == ALORE_OK, "%s", n.ctx.error.text);
+    }
+    if (fine) {
+        n.run->poison = true;
+        t_fill(n.run, 5, 4);
+        t_shake(n.run, 6);
+        ok(alore_backward(n.run, 0) == ALORE_OK, "head %d: %s", head, n.ctx.error.text);
+        used = t_outcome_of(n.run, out, room);
+    }
+    t_net_close(&n);
+    return used;
+}
+
+/* Rows that no head asks for are not made, and nothing else changes: what they would add
+ * to a gradient is zero. Where a head reads most rows, all are made. */
+static void t_plan_demand(void)
+{
+    enum { ROOM = 8000 };
+    double *want = (double *)calloc(ROOM, sizeof *want), *have = (double *)calloc(ROOM, sizeof *have);
+    for (int head = 0; head < 8; ++head)
+        for (unsigned i = 0; i < 8; ++i) {
+            alore_plan_opts o = ALORE_ZERO;
+            double all = 0, less = 0;
+            char what[64];
+            o.recompute = i & 1 ? ALORE_BLOCKS : ALORE_KEEP;
+            o.dtype = i & 2 ? ALORE_F64 : ALORE_F32;
+            o.off = (i & 4 ? ALORE_NO_FUSE | ALORE_NO_AGAIN : 0) | ALORE_NO_DEMAND;
+            size_t n = t_demand_outcome(head, o, want, ROOM, &all);
+            o.off ^= ALORE_NO_DEMAND;
+            snprintf(what, sizeof what, "head %d, form %u", head, i);
+            ok(t_demand_outcome(head, o, have, ROOM, &less) == n, "%s", what);
+            t_agree(want, have, n, true, what);
+            ok(head == 5 || head == 7 ? less == all : less < all, "%s: %g of %g", what, less, all);
+        }
+    free(want);
     free(have);
 }
 
@@ -3685,15 +3780,21 @@ static void t_plan_memory(void)
 {
     static const struct {
         alore_recompute policy;
+        unsigned off;
         size_t most;
-    } rows[] = {{ALORE_KEEP, (size_t)68 << 20}, {ALORE_BLOCKS, (size_t)16 << 20}};
-    for (size_t i = 0; i < 2; ++i) {
+        double flops;
+    } rows[] = {{ALORE_KEEP, 0, (size_t)65 << 20, 68.3e9},
+                {ALORE_KEEP, ALORE_NO_DEMAND, (size_t)68 << 20, 72.9e9},
+                {ALORE_KEEP, ALORE_NO_AGAIN, (size_t)78 << 20, 68.3e9},
+                {ALORE_BLOCKS, 0, (size_t)16 << 20, 95e9}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
         alore_plan_opts o = ALORE_ZERO;
         memset(&n, 0, sizeof n);
         t_begin(&n.ctx, &n.heap);
         o.train = true;
         o.recompute = rows[i].policy;
+        o.off = rows[i].off;
         ok(t_vit(&n.ctx, "vit_base_patch16_224", "alore@qkv|fc1;unfreeze@head", 0,
                  &n.model) == ALORE_OK && alore_plan_create(n.model, &o, &n.plan) == ALORE_OK,
            "plan: %s", n.ctx.error.text);
@@ -3701,6 +3802,7 @@ static void t_plan_memory(void)
         ok(mem.arena <= rows[i].most, "arena %zu of %zu", mem.arena, rows[i].most);
         ok(mem.arena >= mem.live_bound && (double)mem.arena < 1.03 * (double)mem.live_bound,
            "arena %zu, live bound %zu", mem.arena, mem.live_bound);
+        ok(alore_plan_flops(n.plan) <= rows[i].flops, "%g flops", alore_plan_flops(n.plan));
         ok(n.heap.peak < (size_t)8 << 20, "planning took %zu bytes", n.heap.peak);
         t_net_close(&n);
     }
@@ -6095,8 +6197,8 @@ static const t_row t_rows[] = {
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
-    T(plan_memory) T(plan_to_fit) T(plan_fused) T(plan_exact) T(plan_print) T(gradients)
-    T(gradients_shared) T(once) T(run_steps)
+    T(plan_memory) T(plan_to_fit) T(plan_fused) T(plan_demand) T(plan_exact) T(plan_print)
+    T(gradients) T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(plan_lanes) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_merge) T(interop_vit) T(pixels_resize)
