@@ -2116,7 +2116,7 @@ static void ALO_F(matmul)(const alore_call *c) {
     if (act && c->p[ALO_Z]) { /* the sums stand where the slope goes */
         sum.p[ALO_Y] = c->p[ALO_Z];
         sum.t[ALO_Y] = c->t[ALO_Z];
-    } else if (act && (keep || c->p[3])) { /* d may be y's storage: they stand in scratch */
+    } else if (act && c->p[3]) { /* d may be y's storage: they stand in scratch */
         sum.p[ALO_Y] = (real *)c->scratch + (ptrdiff_t)ALO_PANEL * (c->t[0]->cols + c->t[0]->rows);
         sum.t[ALO_Y] = &t;
         t.ld = t.cols;
@@ -2129,7 +2129,7 @@ static void ALO_F(matmul)(const alore_call *c) {
             const real x = (real)(ALO_F(get)(&sum, ALO_Y, w.s, w.r, w.j) + ALO_F(term)(&w, 2));
             ALO_F(out)(&w, (alo_sum_t)ALO_F(act)(c->attr->p - 1, x, false) + ALO_F(term)(&w, 3));
             if (c->p[ALO_Z]) ALO_F(row)(c, ALO_Z, w.s, w.r)[w.j] = ALO_F(act)(c->attr->p - 1, x, true);
-        }
+        } /* no record adds f to y: without z, the sums would have been there */
 }
 
 static void ALO_F(matmul_da)(const alore_call *c) {
@@ -4344,7 +4344,7 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     const size_t mixed = alo_mul(alo_mul(P, Q), nr); /* S, spread */
     const size_t deep = alo_all_rows(t[0], samples), cols = t[0] ? alo_zu(t[0]->cols) : 0;
     const size_t rows = alo_all_rows(t[ALO_Y], samples), wide = t[ALO_Y] ? alo_zu(t[ALO_Y]->cols) : 0;
-    const size_t sums = attr->p && !t[ALO_Z] ? alo_mul(rows, wide) : 0;
+    const size_t sums = attr->p && t[3] && !t[ALO_Z] ? alo_mul(rows, wide) : 0;
     const size_t queries = P || !t[op] ? P : alo_zu(t[op]->rows);
     const size_t keys = P || !t[op + 1] ? P : alo_zu(t[op + 1]->rows);
     switch (code) {
