@@ -2559,6 +2559,7 @@ static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW
  *   set add sub mul div max min sqrt  lane by lane; max and min give b where one is NaN
  *   fma  a b + c     nfma  c - a b    less  a < b ? x : y
  *   round  to even, |a| < 2^22        pow2  2^a for whole a in -126..127
+ *   grow  a 2^b for whole b, 0 for b < -126
  *   sum most  of the lanes            turn  transposes LANES vectors
  * As words of 32 bits, of a pair of bfloat16 or of four bytes:
  *   upper lower  the two of a pair as f32, lower in the lower bits      under  a >> 16      or      zip
@@ -2629,6 +2630,9 @@ static ALO_INLINE vec V(sqrt)(vec a) {
     V(store)(part, a);
     for (int i = 0; i < ALO_L(lanes); ++i) part[i] = alo_sqrt(part[i]);
     return V(load)(part);
+}
+static ALO_INLINE vec V(grow)(vec a, vec b) {
+    return V(less)(b, V(set)(-126.0f), V(set)(0.0f), V(mul)(a, V(pow2)(b)));
 }
 static ALO_INLINE float V(sum)(vec a) {
     float sum = ALO_LANE(a, 0);
@@ -2722,6 +2726,7 @@ WORD1(pow2, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_
 static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
+WORD2(grow, V(less)(b, V(set)(-126.0f), V(set)(0.0f), V(mul)(a, V(pow2)(b))))
 static ALO_INLINE float V(sum)(vec a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -2813,6 +2818,7 @@ WORD1(pow2, _mm512_scalef_ps(_mm512_set1_ps(1.0f), a))
 static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
+WORD2(grow, _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(b, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ), a, b))
 static ALO_INLINE float V(sum)(vec a) { return _mm512_reduce_add_ps(a); }
 static ALO_INLINE float V(most)(vec a) { return _mm512_reduce_max_ps(a); }
 static ALO_INLINE void V(turn)(vec *r) {
@@ -2920,6 +2926,7 @@ WORD1(sqrt, vsqrtq_f32(a))
 WORD1(round, vrndnq_f32(a))
 WORD1(pow2, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127)), 23)))
 static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
+WORD2(grow, V(less)(b, V(set)(-126.0f), V(set)(0.0f), V(mul)(a, V(pow2)(b))))
 static ALO_INLINE float V(sum)(vec a) { return vaddvq_f32(a); }
 static ALO_INLINE float V(most)(vec a) { return vmaxvq_f32(a); }
 static ALO_INLINE void V(turn)(vec *r) {
@@ -3004,6 +3011,16 @@ static ALO_INLINE vec V(exp)(vec a) {
     p = V(fma)(p, r, V(set)(0.49999994f));
     p = V(add)(V(fma)(V(mul)(r, r), p, r), V(set)(1.0f));
     return V(less)(a, V(set)(-87.3f), V(set)(0.0f), V(mul)(p, V(pow2)(n)));
+}
+
+/* 2^a to 1.5 ulp for a up to 126; 0 for a < -126.5, NaN stays NaN. */
+static ALO_INLINE vec V(exp2)(vec a) {
+    const vec y = V(max)(V(set)(-192.0f), a), n = V(round)(y), r = V(sub)(y, n);
+    vec p = V(fma)(V(set)(0.00132764725f), r, V(set)(0.00967554096f));
+    p = V(fma)(p, r, V(set)(0.0555071309f));
+    p = V(fma)(p, r, V(set)(0.240221202f));
+    p = V(fma)(p, r, V(set)(0.693146944f));
+    return V(grow)(V(fma)(p, r, V(set)(1.00000012f)), n);
 }
 /* clang-format on */
 
@@ -3507,44 +3524,44 @@ static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add) 
     }
 }
 
-/* The scores of row i of a head: x = scale x + bias + mask, where there is one of these, else as it is; where
- * no key is, a number that is low enough for any. Returns the factor that is still to come. */
-static float ALO_L(scores)(const alo_head_f32 *h, float *x, int i) {
+/* What is added to the last vector of n columns: enough behind the last. */
+static vec ALO_L(low)(int n) {
+    float low[ALO_L(lanes)];
+    for (int j = 0; j < ALO_L(lanes); ++j) low[j] = ALO_L(whole)(n) - ALO_L(lanes) + j < n ? 0.0f : -3e38f;
+    return V(load)(low);
+}
+
+/* Row i of a head's scores: x = scale x + bias + mask, where there is one of these, else as it is; where no key
+ * is, a number that is low enough for any. Returns the largest. */
+static ALO_INLINE float ALO_L(scores)(const alo_head_f32 *h, float *x, int i, vec low) {
     const int L = ALO_L(lanes), keys = h->p.cols, last = ALO_L(whole)(keys) - L, row = h->window * h->p.rows + i;
     const float *mask = h->c->attr->values ? h->c->attr->values + (ptrdiff_t)row * keys : NULL;
     const float *bias = alo_row_f32(h->c, h->q ? 5 : 3, h->s, h->head * h->p.rows + i);
-    const vec scale = V(set)((float)h->scale);
-    float low[ALO_L(lanes)];
     for (int j = 0; (bias || mask) && j < keys; j += L) {
         const int some = keys - j < L ? keys - j : L;
-        vec a = V(mul)(V(load)(x + j), scale);
+        vec a = V(mul)(V(load)(x + j), V(set)((float)h->scale));
         if (bias) a = V(add)(a, V(load_some)(bias + j, some));
         if (mask) a = V(add)(a, V(load_some)(mask + j, some));
         V(store)(x + j, a);
     }
-    for (int j = 0; j < L; ++j) low[j] = last + j < keys ? 0.0f : -3e38f;
-    V(store)(x + last, V(add)(V(load)(x + last), V(load)(low)));
-    return bias || mask ? 1.0f : (float)h->scale;
+    vec most = V(add)(V(load)(x + last), low);
+    V(store)(x + last, most);
+    for (int j = 0; j < last; j += L) most = V(max)(most, V(load)(x + j));
+    return V(most)(most);
 }
 
-/* x = e^(scale x - base) for `count` numbers; their sum, and that of their products with d, if it is there. */
-static float ALO_L(exponentials)(float *x, int count, float scale, float base, const float *d, float *dot) {
+/* x = 2^(scale x - base) for `count` numbers; their sum, and that of their products with d, if it is there. */
+static ALO_INLINE float ALO_L(powers)(float *x, int count, float scale, float base, const float *d, float *dot) {
     const vec a = V(set)(scale), b = V(set)(-base);
     vec sum = V(set)(0.0f), products = sum;
     for (int j = 0; j < count; j += ALO_L(lanes)) {
-        const vec e = V(exp)(V(fma)(V(load)(x + j), a, b));
+        const vec e = V(exp2)(V(fma)(V(load)(x + j), a, b));
         sum = V(add)(sum, e);
         if (d) products = V(fma)(e, V(load)(d + j), products);
         V(store)(x + j, e);
     }
-    *dot = V(sum)(products);
+    if (d) *dot = V(sum)(products);
     return V(sum)(sum);
-}
-
-static float ALO_L(most_of)(const float *x, int count) {
-    vec most = V(load)(x);
-    for (int j = ALO_L(lanes); j < count; j += ALO_L(lanes)) most = V(max)(most, V(load)(x + j));
-    return V(most)(most);
 }
 
 /* Row i of `a` times factor[i]. */
@@ -3572,23 +3589,26 @@ static void ALO_L(attention_head)(const alo_head_f32 *h) {
     const alo_mat q = alo_seen_f32(h, 0), k = alo_seen_f32(h, 1), v = alo_seen_f32(h, 2), y = alo_seen_f32(h, ALO_Y);
     const bool add = alo_adds(c, ALO_Y, h->s);
     ptrdiff_t used = 0;
-    float factor[ALO_QUERIES], *turned = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
+    const float scale = c->p[3] || c->attr->values ? 1.0f : (float)h->scale;
+    const vec low = ALO_L(low)(keys);
+    float base[ALO_QUERIES], sum[ALO_QUERIES], factor[ALO_QUERIES];
+    float *turned = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
     float *values = alo_at_f32(ALO_L(take)(c, &used, keys, k.cols), 0, 0);
     const alo_mat all = ALO_L(take)(c, &used, ALO_QUERIES, keys);
+    for (int i = 0; i < ALO_QUERIES; ++i) sum[i] = 1.0f;
     ALO_L(pack_all)(turned, alo_flip(k));
     ALO_L(pack_all)(values, v);
     for (int first = 0; first < rows; first += ALO_QUERIES) {
         const alo_mat qs = alo_band(q, first, ALO_QUERIES), ys = alo_band(y, first, ALO_QUERIES);
         alo_mat x = alo_band(all, 0, qs.rows);
         ALO_L(times_packed)(x, qs, turned, false);
-        for (int i = 0; i < x.rows; ++i) {
-            float *row = alo_at_f32(x, i, 0), dot;
-            float *z = alo_row_f32(c, ALO_Z, h->s, h->window * rows + first + i);
-            const float scale = ALO_L(scores)(h, row, first + i), base = scale * ALO_L(most_of)(row, room);
-            const float sum = ALO_L(exponentials)(row, room, scale, base, NULL, &dot);
-            factor[i] = 1.0f / sum;
-            if (z) z[h->head] = base + alo_log(sum);
-        }
+        for (int i = 0; i < x.rows; ++i) base[i] = scale * ALO_L(scores)(h, alo_at_f32(x, i, 0), first + i, low);
+        for (int i = 0; i < x.rows; ++i)
+            sum[i] = ALO_L(powers)(alo_at_f32(x, i, 0), room, scale * 1.44269504f, base[i] * 1.44269504f, NULL, NULL);
+        for (int i = 0; i < ALO_QUERIES; ++i) factor[i] = 1.0f / sum[i];
+        for (int i = 0; c->p[ALO_Z] && i < ALO_QUERIES; ++i) sum[i] = alo_log(sum[i]);
+        for (int i = 0; c->p[ALO_Z] && i < x.rows; ++i)
+            alo_row_f32(c, ALO_Z, h->s, h->window * rows + first + i)[h->head] = base[i] + sum[i];
         x.cols = keys;
         if (add) ALO_L(scale_rows)(x, factor);
         ALO_L(times_packed)(ys, x, values, add);
@@ -3603,6 +3623,8 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
     const int high = alo_attention_rows(rows, keys);
     const alo_mat g = alo_seen_f32(h, 0), q = alo_seen_f32(h, 1), k = alo_seen_f32(h, 2), v = alo_seen_f32(h, 3);
     const bool scores = c->p[ALO_Y] || c->p[ALO_Z];
+    const float factor = 1.44269504f * (c->p[5] || c->attr->values ? 1.0f : (float)h->scale);
+    const vec low = ALO_L(low)(keys);
     ptrdiff_t used = 0;
     float *kt = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
     float *vt = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
@@ -3623,9 +3645,10 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
             if (scores) ALO_L(times_packed)(d, alo_band(gs, first, ALO_QUERIES), vt, false);
             for (int i = 0; i < x.rows; ++i) {
                 const int at = top + first + i;
-                float *p = alo_at_f32(x, i, 0), *s = alo_at_f32(d, i, 0), dot;
-                const float base = alo_row_f32(c, 4, h->s, h->window * rows + at)[h->head];
-                const float sum = ALO_L(exponentials)(p, room, ALO_L(scores)(h, p, at), base, scores ? s : NULL, &dot);
+                float *p = alo_at_f32(x, i, 0), *s = alo_at_f32(d, i, 0), dot = 0;
+                const float base = alo_row_f32(c, 4, h->s, h->window * rows + at)[h->head] * 1.44269504f;
+                ALO_L(scores)(h, p, at, low);
+                const float sum = ALO_L(powers)(p, room, factor, base, scores ? s : NULL, &dot);
                 const vec f = V(set)(1.0f / sum), mean = V(set)(dot / sum), scale = V(set)((float)h->scale);
                 for (int j = 0; j < room; j += L) {
                     const vec e = V(mul)(V(load)(p + j), f);
