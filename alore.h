@@ -698,15 +698,18 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 #define ALO_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #    define ALO_UNROLL ALO_PRAGMA(unroll)
+#    define ALO_TWICE ALO_PRAGMA(unroll(2))
 #    define ALO_TARGET_BEGIN(isa) \
         ALO_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
 #    define ALO_TARGET_END ALO_PRAGMA(clang attribute pop)
 #elif defined(__GNUC__)
 #    define ALO_UNROLL ALO_PRAGMA(GCC unroll 16)
+#    define ALO_TWICE ALO_PRAGMA(GCC unroll 2)
 #    define ALO_TARGET_BEGIN(isa) ALO_PRAGMA(GCC push_options) ALO_PRAGMA(GCC target(isa))
 #    define ALO_TARGET_END ALO_PRAGMA(GCC pop_options)
 #else
 #    define ALO_UNROLL
+#    define ALO_TWICE
 #endif
 
 /* ============================================================================
@@ -3137,11 +3140,13 @@ static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const 
     vec sum[ALO_L(mr)][ALO_L(nv)];
     const float *a = s->a, *b = s->b;
     const ptrdiff_t a_row = packed ? 1 : s->a_row, a_col = packed ? rows : s->a_col;
-    const ptrdiff_t b_row = packed ? (ptrdiff_t)ALO_L(nr) : s->b_row;
+    const ptrdiff_t b_row = packed ? (ptrdiff_t)ALO_L(nr) : s->b_row, y_row = s->y_row;
+    float *y = s->y;
+    const int k = s->k;
     ALO_UNROLL for (int i = 0; i < rows; ++i)
         ALO_UNROLL for (int j = 0; j < wide; ++j)
             sum[i][j] = s->from ? V(load)(s->from + i * s->from_row + j * ALO_L(lanes)) : V(set)(0.0f);
-    for (int e = 0; e < s->k; ++e, a += a_col, b += b_row) {
+    ALO_TWICE for (int e = 0; e < k; ++e, a += a_col, b += b_row) {
         vec of_b[ALO_L(nv)];
         ALO_UNROLL for (int j = 0; j < wide; ++j) of_b[j] = V(load)(b + j * ALO_L(lanes));
         ALO_UNROLL for (int i = 0; i < rows; ++i) {
@@ -3151,7 +3156,7 @@ static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const 
         }
     }
     ALO_UNROLL for (int i = 0; i < rows; ++i)
-        ALO_UNROLL for (int j = 0; j < wide; ++j) V(store)(s->y + i * s->y_row + j * ALO_L(lanes), sum[i][j]);
+        ALO_UNROLL for (int j = 0; j < wide; ++j) V(store)(y + i * y_row + j * ALO_L(lanes), sum[i][j]);
 }
 
 /* clang-format off */
