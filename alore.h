@@ -1696,13 +1696,14 @@ static alo_walk alo_walk_start(const alore_call *c) {
     return alo_walk_rows(c, 0, c->t[ALO_Y]->rows * alo_copies(c, ALO_Y));
 }
 
-static ALO_INLINE bool alo_next(alo_walk *w) {
+static ALO_INLINE bool alo_go_on(alo_walk *w) {
     w->r = w->r + 1 < w->rows ? w->r + 1 : 0;
     w->s += w->r == 0;
     for (int i = 0; i < ALO_OPERANDS && w->left > 0; ++i)
         if (w->c->t[i]) w->at[i] = alo_begin(w->c->t[i], w->s, w->r);
     return w->left-- > 0;
 }
+static bool alo_next(alo_walk *w) { return alo_go_on(w); }
 
 /* Operand `i` of sample `s`, or of all samples for ALO_ALL. */
 static alo_mat alo_mat_at(const alore_call *c, int i, int s) {
@@ -2170,7 +2171,7 @@ static alo_mat ALO_F(kron_room)(const alore_call *c, int k, ptrdiff_t skip) {
     e.cols = Q, e.col = nr;
     return e;
 }
-static alo_mat ALO_F(kron_spread)(const alore_call *c, int s, alo_mat e) {
+ALO_APART static alo_mat ALO_F(kron_spread)(const alore_call *c, int s, alo_mat e) {
     const int r = c->attr->q;
     for (int i = 0; i < c->attr->n * e.rows; ++i)
         for (int to = 0; to < e.cols; ++to)
@@ -2257,7 +2258,7 @@ static void ALO_F(kron_ds)(const alore_call *c) {
 static void ALO_F(kron_dd)(const alore_call *c) {
     const int P = c->attr->m, r = c->attr->q;
     const alo_mat x = alo_mat_at(c, 0, ALO_ALL), dt = alo_mat_at(c, 1, ALO_ALL);
-    const alo_mat dd = alo_own(c, x.rows, 0, x.cols / P, c->attr->n * r);
+    const alo_mat dd = alo_flip(alo_own(c, x.rows, 0, c->attr->n * r, x.cols / P));
     for (int a = 0; a < P; ++a)
         alo_times(c, dd, alo_flip(alo_mat_cut(x, a, P)), alo_mat_cut(dt, a, P), a > 0);
     for (alo_walk w = alo_walk_start(c); alo_next(&w);)
@@ -3775,11 +3776,11 @@ ALO_APART static void ALO_L(line_of)(ALO_L(line) *o, const alo_walk *w, float on
         ALO_L(from)(o, i, w->c->p[i] ? (const float *)w->c->p[i] + w->at[i] : &absent[i], w->step[i]);
 }
 
-/* Numbers that are no operand; without x, zeros. */
-ALO_APART static void ALO_L(line_at)(ALO_L(line) *o, const float *x, float one) {
-    const float zero = 0;
-    ALO_L(from)(o, 0, x ? x : &zero, x != NULL);
-    ALO_L(from)(o, 1, &one, false);
+/* Numbers that are no operand, or ones, and a factor. */
+ALO_APART static void ALO_L(line_at)(ALO_L(line) *o, const float *x, float factor) {
+    const float zero = 0, one = 1;
+    ALO_L(from)(o, 0, x ? x : &one, x != NULL);
+    ALO_L(from)(o, 1, &factor, false);
     ALO_L(from)(o, 2, &zero, false);
 }
 
@@ -3823,7 +3824,7 @@ static ALO_INLINE float ALO_L(total)(const ALO_L(line) *o, int cols, const float
 }
 
 /* alo_next, compiled for this level: code for others costs dearly between its vectors. */
-ALO_APART static bool ALO_L(next)(alo_walk *w) { return alo_next(w); }
+ALO_APART static bool ALO_L(next)(alo_walk *w) { return alo_go_on(w); }
 
 static float ALO_L(largest)(const float *x, int cols) {
     vec all = V(set)(x[0]);
@@ -3841,12 +3842,9 @@ static float ALO_L(largest)(const float *x, int cols) {
         (void)c, (void)k, (void)a, (void)b, (void)d; \
         return e; \
     }
-ALO_FORMULA(f_a,       a)
 ALO_FORMULA(f_add,     V(add)(a, b))
 ALO_FORMULA(f_mul,     V(mul)(a, b))
 ALO_FORMULA(f_affine,  V(fma)(a, b, d))
-ALO_FORMULA(f_value,   V(set)(c->attr->x))
-ALO_FORMULA(f_scale,   V(mul)(V(set)(c->attr->x), a))
 ALO_FORMULA(f_act,     V(act)(c->attr->n, a, NULL))
 ALO_FORMULA(f_act_dx,  V(mul)(a, V(slope)(c->attr->n, b)))
 ALO_FORMULA(f_mask,    V(fma)(K(0), a, b))
@@ -3858,7 +3856,6 @@ ALO_FORMULA(f_gh,      V(mul)(a, ALO_L(f_h)(c, k, a, b, d)))
 ALO_FORMULA(f_v,       V(mul)(a, d))
 ALO_FORMULA(f_vh,      V(mul)(V(mul)(a, d), ALO_L(f_h)(c, k, a, b, d)))
 ALO_FORMULA(f_norm_dx, V(mul)(V(nfma)(ALO_L(f_h)(c, k, a, b, d), K(3), V(sub)(V(mul)(a, d), K(2))), K(1)))
-ALO_FORMULA(f_below,   V(sub)(K(0), a))
 ALO_FORMULA(f_exp,     V(exp)(V(sub)(a, K(0))))
 ALO_FORMULA(f_xent_dx, V(sub)(V(mul)(V(exp)(V(sub)(a, K(0))), K(1)), K(2)))
 #undef K
@@ -3876,33 +3873,45 @@ ALO_FORMULA(f_xent_dx, V(sub)(V(mul)(V(exp)(V(sub)(a, K(0))), K(1)), K(2)))
                                          ALO_L(fill)(c, &o, y, w.add, w.cols, NULL, ALO_L(f));)
 ALO_LINE(affine,   f_affine)
 ALO_LINE(add,      f_add)
-ALO_LINE(scale,    f_scale)
-ALO_LINE(zero,     f_value)
 ALO_LINE(unary,    f_act)
 ALO_LINE(unary_dx, f_act_dx)
 #undef ALO_LINE
 /* clang-format on */
 
-/* y (+)= factor x; without x, zeros. */
-static void ALO_L(put)(float *y, bool add, const float *x, float factor, int cols) {
+/* y (+)= a b; factor x; factor where there is no x. */
+ALO_APART static void ALO_L(times)(const ALO_L(line) *o, float *y, bool add, int cols) {
+    ALO_L(fill)(NULL, o, y, add, cols, NULL, ALO_L(f_mul));
+}
+ALO_APART static void ALO_L(put)(float *y, bool add, const float *x, float factor, int cols) {
     ALO_L(line) o;
     ALO_L(line_at)(&o, x, factor);
-    ALO_L(fill)(NULL, &o, y, add, cols, NULL, ALO_L(f_mul));
+    ALO_L(times)(&o, y, add, cols);
 }
 
-/* y (+)= factor times the sum of f over the uses of row `i` of output `out`, which met rows and columns of
+/* Sums over a row that norm, xent and sumsq share: of x - k, of its squares, of e^(x - k). */
+ALO_APART static float ALO_L(sum_off)(const ALO_L(line) *o, int cols, const float *k) {
+    return ALO_L(total)(o, cols, k, ALO_L(f_off));
+}
+ALO_APART static float ALO_L(sum_off2)(const ALO_L(line) *o, int cols, const float *k) {
+    return ALO_L(total)(o, cols, k, ALO_L(f_off2));
+}
+ALO_APART static float ALO_L(sum_exp)(const ALO_L(line) *o, int cols, const float *k) {
+    return ALO_L(total)(o, cols, k, ALO_L(f_exp));
+}
+
+/* y (+)= factor times the sum of f over the uses of row `i` of output 0, which met rows and columns of
  * operand 0 as in alo_uses_in_f32; k is the row of operand 2. Rows are added one behind the other to a band
  * of sums that stays in the cache; in one place only if there is one use. */
-static ALO_INLINE void ALO_L(sums)(const alore_call *c, int out, int i, int row, int col, int rows, int cols,
+static ALO_INLINE void ALO_L(sums)(const alore_call *c, int i, int row, int col, int rows, int cols,
                                    float factor, ALO_L(formula) *f) {
     enum { BAND = 512 };
-    const alo_tensor *t = c->t[out];
-    const int s = i / t->rows, s_end = alo_copies(c, out) == 1 ? alo_copies(c, 0) : s + 1;
+    const alo_tensor *t = c->t[ALO_Y];
+    const int s = i / t->rows, s_end = alo_copies(c, ALO_Y) == 1 ? alo_copies(c, 0) : s + 1;
     const int r = i % t->rows, r_end = t->rows == 1 ? rows : r + 1;
     const bool moves = c->t[0]->cols > 1, moves_b = c->p[1] && c->t[1]->cols > 1;
-    const bool add = alo_adds(c, out, 0), narrow = t->cols < cols;
+    const bool add = alo_adds(c, ALO_Y, 0), narrow = t->cols < cols;
     const bool once = s_end == s + 1 && r_end == r + 1 && !narrow && factor == 1;
-    float band[BAND], *y = alo_row_f32(c, out, s, r);
+    float band[BAND], *y = alo_row_f32(c, ALO_Y, s, r);
     alo_sum_t sum = 0;
     for (int j = 0; j < cols; j += BAND) {
         const int n = cols - j < BAND ? cols - j : (int)BAND;
@@ -3925,7 +3934,7 @@ static ALO_INLINE void ALO_L(sums)(const alore_call *c, int out, int i, int row,
 static void ALO_L(uses_in)(const alore_call *c, int first, int last, int row, int col, int rows, int cols,
                            float factor) {
     for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);)
-        ALO_L(sums)(c, ALO_Y, w.s * w.rows + w.r, row, col, rows, cols, factor, ALO_L(f_mul));
+        ALO_L(sums)(c, w.s * w.rows + w.r, row, col, rows, cols, factor, ALO_L(f_mul));
 }
 static void ALO_L(uses)(const alore_call *c, int first, int last) {
     ALO_L(uses_in)(c, first, last, 0, 0, c->t[0]->rows, c->t[0]->cols, 1);
@@ -3947,9 +3956,13 @@ static void ALO_L(mean_rows)(const alore_call *c, int first, int last) {
 
 /* ---- rows that move ---- */
 
+ALO_ROWS(scale, ALO_L(put)(y, w.add, (const float *)c->p[0] + w.at[0], c->attr->x, w.cols);)
+ALO_ROWS(zero, ALO_L(put)(y, w.add, NULL, c->attr->x, w.cols);)
+
 ALO_ROWS(mean_rows_dx, {
     const bool inside = w.r >= c->attr->n && w.r < c->attr->n + c->attr->m;
-    ALO_L(put)(y, w.add, inside ? (const float *)c->p[0] + w.at[0] : NULL, 1 / (float)c->attr->m, w.cols);
+    const float *g = inside ? (const float *)c->p[0] + w.at[0] : NULL;
+    ALO_L(put)(y, w.add, g, inside ? 1 / (float)c->attr->m : 0, w.cols);
 })
 
 ALO_ROWS(concat, {
@@ -3967,7 +3980,7 @@ ALO_ROWS(gather, {
     const int cols = c->t[0]->cols;
     for (int e = 0; e < c->attr->m; ++e) {
         const int from = c->attr->table[w.r * c->attr->m + e];
-        ALO_L(put)(y + e * cols, w.add, from < 0 ? NULL : alo_row_f32(c, 0, w.s, from), 1, cols);
+        ALO_L(put)(y + e * cols, w.add, from < 0 ? NULL : alo_row_f32(c, 0, w.s, from), from >= 0, cols);
     }
 })
 
@@ -3976,7 +3989,7 @@ static void ALO_L(gather_dx)(const alore_call *c, int first, int last) {
     (void)first, (void)last;
     if (!alo_adds(c, ALO_Y, 0))
         for (alo_walk w = alo_walk_start(c); ALO_L(next)(&w);)
-            ALO_L(put)(alo_row_f32(c, ALO_Y, w.s, w.r), false, NULL, 1, cols);
+            ALO_L(put)(alo_row_f32(c, ALO_Y, w.s, w.r), false, NULL, 0, cols);
     for (int s = 0; s < alo_copies(c, 0); ++s)
         for (int e = 0; e < c->attr->n * m; ++e) {
             const int to = c->attr->table[e];
@@ -4028,9 +4041,10 @@ ALO_APART static void ALO_L(random)(uint64_t seed, uint64_t stream, uint64_t blo
 
 ALO_ROWS(dropout, {
     const uint64_t stream = alo_mask_stream(c), bound = alo_mask_bound(c);
+    const uint32_t last_low = (uint32_t)(bound - 1);
     const int rows = c->attr->n ? c->attr->n : w.rows;
     uint64_t index = (alo_sample(c, w.s) * (uint64_t)rows + (uint64_t)(c->attr->m + w.r)) * (uint64_t)w.cols;
-    const float keep = 1 / (1 - c->attr->x);
+    const float keep = 1 / (1 - c->attr->x), low = bound ? 0 : keep;
     ALO_L(line) o;
     ALO_L(line_of)(&o, &w, 1, 0);
     for (int j = 0, n; j < w.cols; j += n, index += (uint64_t)n) {
@@ -4038,10 +4052,10 @@ ALO_ROWS(dropout, {
         uint32_t number[64];
         float mask[64];
         ALO_L(random)(c->seed, stream, index / 4, number);
-        for (int e = 0; e < 64; ++e) mask[e] = number[e] < bound ? 0 : keep;
+        for (int e = 0; e < 64; ++e) mask[e] = number[e] <= last_low ? low : keep;
         n = w.cols - j < 64 - skip ? w.cols - j : 64 - skip;
         ALO_L(from)(&o, 1, mask + skip, true);
-        ALO_L(fill)(c, &o, y + j, w.add, n, NULL, ALO_L(f_mul));
+        ALO_L(times)(&o, y + j, w.add, n);
         o.p[0] += n & o.moves[0];
     }
 })
@@ -4053,9 +4067,9 @@ ALO_ROWS(norm, {
     ALO_L(line) o;
     ALO_L(line_of)(&o, &w, 1, 0);
     const float count = (float)w.cols;
-    k[0] = ALO_L(total)(&o, w.cols, k, ALO_L(f_a)) / count;
-    k[2] = ALO_L(total)(&o, w.cols, k, ALO_L(f_off)) / count;
-    const float variance = ALO_L(total)(&o, w.cols, k, ALO_L(f_off2)) / count - k[2] * k[2];
+    k[0] = ALO_L(sum_off)(&o, w.cols, k) / count;
+    k[2] = ALO_L(sum_off)(&o, w.cols, k) / count;
+    const float variance = ALO_L(sum_off2)(&o, w.cols, k) / count - k[2] * k[2];
     k[1] = 1 / alo_sqrt((variance < 0 ? 0 : variance) + c->attr->x);
     ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_norm));
     float *z = alo_row_f32(c, ALO_Z, w.s, w.r);
@@ -4073,10 +4087,13 @@ ALO_ROWS(norm_dx, {
 })
 
 static void ALO_L(norm_dgain)(const alore_call *c, int first, int last) {
-    const int rows = c->t[0]->rows, cols = c->t[0]->cols;
-    (void)first, (void)last;
-    if (c->p[ALO_Y]) ALO_L(sums)(c, ALO_Y, 0, 0, 0, rows, cols, 1, ALO_L(f_gh));
-    if (c->p[ALO_Z]) ALO_L(sums)(c, ALO_Z, 0, 0, 0, rows, cols, 1, ALO_L(f_a));
+    alore_call of_g = *c; /* dshift: as uses of g alone */
+    of_g.p[1] = NULL;
+    of_g.p[ALO_Y] = c->p[ALO_Z];
+    of_g.t[ALO_Y] = c->t[ALO_Z];
+    of_g.flags = (uint16_t)(c->flags >> 1);
+    if (c->p[ALO_Y]) ALO_L(sums)(c, 0, 0, 0, c->t[0]->rows, c->t[0]->cols, 1, ALO_L(f_gh));
+    if (c->p[ALO_Z]) ALO_L(uses)(&of_g, first, last);
 }
 
 /* ---- xent: k is the largest logit; in xent_dx g / sum and what smoothing takes ---- */
@@ -4092,8 +4109,8 @@ static void ALO_L(xent)(const alore_call *c, int first, int last) {
             ALO_L(line) o;
             ALO_L(line_at)(&o, x, 1);
             const alo_sum_t most = (alo_sum_t)k[0];
-            const alo_sum_t log_sum = (alo_sum_t)alo_log(ALO_L(total)(&o, classes, k, ALO_L(f_exp)));
-            const alo_sum_t all = (alo_sum_t)ALO_L(total)(&o, classes, k, ALO_L(f_below)) + classes * log_sum;
+            const alo_sum_t log_sum = (alo_sum_t)alo_log(ALO_L(sum_exp)(&o, classes, k));
+            const alo_sum_t all = classes * log_sum - (alo_sum_t)ALO_L(sum_off)(&o, classes, k);
             float *z = alo_row_f32(c, ALO_Z, w.s, r);
             if (z) *z = (float)(most + log_sum);
             loss += label < 0 || label >= classes
@@ -4112,7 +4129,7 @@ static void ALO_L(xent_dx)(const alore_call *c, int first, int last) {
         float *y = alo_row_f32(c, ALO_Y, w.s, w.r);
         ALO_L(line) o;
         ALO_L(line_at)(&o, x, 1);
-        k[1] = g / ALO_L(total)(&o, w.cols, k, ALO_L(f_exp));
+        k[1] = g / ALO_L(sum_exp)(&o, w.cols, k);
         ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_xent_dx));
         if (label >= 0 && label < w.cols) y[label] -= g * (1 - c->attr->x);
     }
@@ -4183,7 +4200,7 @@ static void ALO_L(sumsq)(const alore_call *c, int first, int last) {
         const float *g = (const float *)c->p[0] + i, k[1] = {0};
         ALO_L(line) x;
         ALO_L(line_at)(&x, g, 1);
-        alo_sum_t sum = (alo_sum_t)ALO_L(total)(&x, n, k, ALO_L(f_off2));
+        alo_sum_t sum = (alo_sum_t)ALO_L(sum_off2)(&x, n, k);
         if (!(sum > (alo_sum_t)1e-30 && sum < (alo_sum_t)1e38)) {
             sum = 0;
             for (int e = 0; e < n; ++e) sum += (alo_sum_t)g[e] * (alo_sum_t)g[e];

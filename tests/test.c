@@ -1294,11 +1294,96 @@ static const t_case t_cases[] = {
     {"xent", ALO_K_xent, {{1, 7, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {1, 1, 1, 0}}, PLAIN, 0, 0, 0, 0, 0},
     {"xent smooth", ALO_K_xent, {{3, 7, 1, 1}, {3, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {3, 1, 1, 0}}, PLAIN, 0.1f, 0, 0, 0, 0},
     {"mse", ALO_K_mse, {{2, 5, 1, 1}, {2, 5, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    /* extents that reach the vectors of every level and what is left behind them */
+    {"norm 100", ALO_K_norm, {{3, 100, 1, 1}, {1, 100, 0, 0}, {1, 100, 0, 0}, NO, NO, NO}, {{3, 100, 1, 2}, {3, 2, 1, 1}}, PLAIN, 1e-3f, 0, 0, 0, 0},
+    {"norm 33", ALO_K_norm, {{2, 33, 0, 0}, {1, 33, 0, 0}, NO, NO, NO, NO}, {{2, 33, 0, 0}, {2, 2, 0, 0}}, PLAIN, 1e-3f, 0, 0, 0, 0},
+    {"norm 16", ALO_K_norm, {{5, 16, 1, 0}, NO, {1, 16, 0, 0}, NO, NO, NO}, {{5, 16, 1, 0}, {5, 2, 1, 0}}, PLAIN, 1e-3f, 0, 0, 0, 0},
+    {"affine 100", ALO_K_affine, {{3, 100, 1, 1}, {1, 100, 0, 1}, {1, 100, 0, 0}, NO, NO, NO}, {{3, 100, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"affine 17", ALO_K_affine, {{5, 17, 1, 3}, NO, {1, 17, 0, 0}, NO, NO, NO}, {{5, 17, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"affine 1", ALO_K_affine, {{5, 1, 1, 3}, {1, 1, 0, 0}, {1, 1, 0, 0}, NO, NO, NO}, {{5, 1, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"affine 1050", ALO_K_affine, {{2, 1050, 1, 0}, {1, 1050, 0, 1}, {1, 1050, 0, 0}, NO, NO, NO}, {{2, 1050, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"matmul 33", ALO_K_matmul, {{5, 16, 1, 1}, {16, 33, 0, 1}, {1, 33, 0, 0}, {5, 33, 1, 1}, NO, NO}, {{5, 33, 1, 3}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"dwconv 33", ALO_K_dwconv, {{6, 33, 1, 1}, {33, 9, 0, 1}, {1, 33, 0, 0}, NO, NO, NO}, {{6, 33, 1, 2}, NO}, PLAIN, 0, 2, 3, 3, 0},
+    {"add 33", ALO_K_add, {{3, 33, 1, 1}, {3, 33, 1, 0}, NO, NO, NO, NO}, {{3, 33, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"add row 100", ALO_K_add, {{3, 100, 1, 1}, {1, 100, 0, 0}, NO, NO, NO, NO}, {{3, 100, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"add column 33", ALO_K_add, {{4, 33, 1, 1}, {4, 1, 1, 2}, NO, NO, NO, NO}, {{4, 33, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"add positions", ALO_K_add, {{4, 17, 1, 1}, {4, 17, 0, 2}, NO, NO, NO, NO}, {{4, 17, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"add to shared 16", ALO_K_add, {{4, 16, 0, 0}, {1, 16, 1, 0}, NO, NO, NO, NO}, {{4, 16, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"add 1 to 3", ALO_K_add, {{4, 3, 0, 0}, {4, 1, 1, 0}, NO, NO, NO, NO}, {{4, 3, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"mul 100", ALO_K_mul, {{2, 100, 1, 1}, {2, 100, 1, 0}, NO, NO, NO, NO}, {{2, 100, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"mul row 17", ALO_K_mul, {{4, 17, 1, 1}, {1, 17, 0, 0}, NO, NO, NO, NO}, {{4, 17, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"mul column 33", ALO_K_mul, {{3, 33, 1, 1}, {3, 1, 0, 2}, NO, NO, NO, NO}, {{3, 33, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"mul one 16", ALO_K_mul, {{1, 1, 0, 0}, {3, 16, 1, 2}, NO, NO, NO, NO}, {{3, 16, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"mul outer 33", ALO_K_mul, {{1, 33, 1, 0}, {4, 1, 0, 1}, NO, NO, NO, NO}, {{4, 33, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scale 33", ALO_K_scale, {{3, 33, 1, 1}, NO, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, -1.5f, 0, 0, 0, 0},
+    {"gelu 33", ALO_K_unary, {{3, 33, 1, 1}, NO, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, 0, ALORE_GELU, 0, 0, 0},
+    {"silu 16", ALO_K_unary, {{3, 16, 1, 1}, NO, NO, NO, NO, NO}, {{3, 16, 1, 0}, NO}, PLAIN, 0, ALORE_SILU, 0, 0, 0},
+    {"add_columns 40", ALO_K_add_columns, {{4, 40, 1, 1}, {4, 17, 1, 1}, NO, NO, NO, NO}, {{4, 40, 1, 0}, NO}, PLAIN, 0, 20, 0, 0, 0},
+    {"add_columns row 33", ALO_K_add_columns, {{4, 33, 1, 1}, {1, 16, 0, 0}, NO, NO, NO, NO}, {{4, 33, 1, 0}, NO}, PLAIN, 0, 17, 0, 0, 0},
+    {"gather 33", ALO_K_gather, {{5, 33, 1, 1}, NO, NO, NO, NO, NO}, {{5, 66, 1, 1}, NO}, PLAIN, 0, 5, 2, 0, 0},
+    {"gather 1", ALO_K_gather, {{5, 1, 0, 1}, NO, NO, NO, NO, NO}, {{10, 1, 1, 1}, NO}, PLAIN, 0, 10, 1, 0, 0},
+    {"concat 33", ALO_K_concat, {{1, 33, 0, 1}, {4, 33, 1, 0}, NO, NO, NO, NO}, {{5, 33, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"concat 1", ALO_K_concat, {{3, 1, 1, 1}, {2, 1, 1, 0}, NO, NO, NO, NO}, {{5, 1, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"mean_rows 33", ALO_K_mean_rows, {{6, 33, 1, 1}, NO, NO, NO, NO, NO}, {{1, 33, 1, 1}, NO}, PLAIN, 0, 1, 4, 0, 0},
+    {"mean_rows one", ALO_K_mean_rows, {{6, 33, 1, 1}, NO, NO, NO, NO, NO}, {{1, 33, 1, 1}, NO}, PLAIN, 0, 2, 1, 0, 0},
+    {"dropout 130", ALO_K_dropout, {{2, 130, 1, 1}, NO, NO, NO, NO, NO}, {{2, 130, 1, 0}, NO}, PLAIN, 0.3f, 0, 0, 0, 0},
+    {"dropout 67", ALO_K_dropout, {{5, 67, 1, 1}, NO, NO, NO, NO, NO}, {{5, 67, 1, 0}, NO}, PLAIN, 0.6f, 0, 0, 0, 0},
+    {"drop_path 33", ALO_K_drop_path, {{3, 33, 1, 1}, {3, 33, 1, 0}, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
+    {"drop_path bare", ALO_K_drop_path, {{3, 17, 1, 1}, NO, NO, NO, NO, NO}, {{3, 17, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
+    {"xent 100", ALO_K_xent, {{2, 100, 1, 1}, {2, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {2, 1, 1, 0}}, PLAIN, 0.1f, 0, 0, 0, 0},
+    {"xent 33", ALO_K_xent, {{1, 33, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"copy 33", ALO_K_copy, {{3, 33, 1, 1}, NO, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"kron 16", ALO_K_kron, {{5, 18, 1, 1}, {8, 3, 0, 0}, {36, 4, 0, 1}, {16, 7, 0, 0}, NO, NO}, {{5, 21, 1, 1}, {5, 32, 1, 0}}, {{5, 48, 1, 0}, {5, 32, 1, 0}}, 0, 4, 2, 3, 4},
+    {"kron 18", ALO_K_kron, {{5, 8, 1, 0}, {6, 2, 0, 1}, {12, 6, 0, 0}, {18, 3, 0, 0}, NO, NO}, {{5, 6, 1, 0}, {5, 36, 1, 0}}, {{5, 36, 1, 0}, {5, 36, 1, 0}}, 0, 3, 2, 2, 6},
     {"copy", ALO_K_copy, {{3, 4, 1, 1}, NO, NO, NO, NO, NO}, {{3, 4, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
 };
 #undef NO
 #undef PLAIN
 /* clang-format on */
+
+/* A NaN in a row leaves by every number made of it, and by no other. */
+static void t_nan_row(const char *name, int code, int cols, int n, bool whole)
+{
+    t_case c;
+    memset(&c, 0, sizeof c);
+    c.name = name, c.code = code, c.n = n, c.x = 1e-6f;
+    c.in[0].rows = c.out[0].rows = 2, c.in[0].cols = c.out[0].cols = cols;
+    if (code == ALO_K_norm) c.out[1].rows = c.out[1].cols = 2;
+    if (code == ALO_K_xent) {
+        c.in[1].rows = 2, c.in[1].cols = c.out[0].rows = c.out[0].cols = 1;
+        c.out[1].rows = 2, c.out[1].cols = 1;
+    }
+    for (int mode = T_LEVEL + 1; mode < T_LEVEL + 99; mode = t_next_mode(mode))
+        for (int at = 0, bad = 0; at < cols; ++at) {
+            t_pool p;
+            t_open(&p, &c, 1);
+            p.v[0][cols + at] = NAN;
+            t_kernel(&p, code, mode, 0, 0);
+            for (int i = 0; i < t_numbers(&p, T_Y); ++i) {
+                const bool made = whole ? i >= cols || code == ALO_K_xent : i == cols + at;
+                bad += (p.v[T_Y][i] != p.v[T_Y][i]) != made;
+            }
+            if (code != ALO_K_unary) {
+                const int piece = code == ALO_K_norm ? ALO_K_norm_dx : ALO_K_xent_dx;
+                t_kernel(&p, piece, mode, 0, 0);
+                for (int i = 0; i < 2 * cols; ++i)
+                    bad += (p.v[T_GRAD][i] != p.v[T_GRAD][i]) != (i >= cols);
+            }
+            t_close(&p);
+            if (at == cols - 1) ok(!bad, "%s %d x %d, mode %d: %d wrong", name, n, cols, mode, bad);
+        }
+}
+
+static void t_ops_nan(void)
+{
+    static const int widths[] = {1, 3, 16, 37};
+    for (int i = 0; i < 4; ++i) {
+        for (int kind = ALORE_GELU; kind <= ALORE_SIGMOID; ++kind)
+            t_nan_row("act", ALO_K_unary, widths[i], kind, false);
+        t_nan_row("norm", ALO_K_norm, widths[i], 0, true);
+        t_nan_row("xent", ALO_K_xent, widths[i], 0, true);
+    }
+}
 
 static void t_ops_gradients(void)
 {
@@ -1546,11 +1631,16 @@ static void t_ops_shapes(void)
     call.p[ALO_Y] = out;
     call.t[0] = call.t[ALO_Y] = &t;
     call.samples = 1;
-    alo_table_f32[ALO_K_cast](&call, 0, 2);
-    for (int i = 0; i < 6; ++i)
-        near((double)out[i],
-             ((double)bytes[i] / 255 - (double)values[i % 3]) / (double)values[3 + i % 3],
-             8 * EPS, "cast");
+    for (int mode = T_PLAIN; mode < T_LEVEL + 99; mode = t_next_mode(mode)) {
+        t_call(&call, ALO_K_cast, mode, 0, 2);
+        for (int i = 0; i < 6; ++i)
+            near((double)out[i],
+                 ((double)bytes[i] / 255 - (double)values[i % 3]) / (double)values[3 + i % 3],
+                 8 * EPS, "cast");
+        attr.x = 0.75f;
+        t_call(&call, ALO_K_zero, mode, 0, 2);
+        for (int i = 0; i < 6; ++i) near((double)out[i], 0.75, 0, "zero");
+    }
 }
 
 /* Masks: their rate, p = 0 and 1, and no dependence on how samples are split. */
@@ -1910,6 +2000,35 @@ static void t_optimiser_tensor(const alore_weights *w, const char *unit, int ten
     ok(worst <= (mode == T_F64 ? 1e-13 : 16 * EPS), "%s p%d, mode %d: off by %.2g", unit,
        tensor, mode, worst);
     near(left, 0, 0, "gradients left");
+}
+
+/* Squares of every size, where they fit a float and where they do not; NaN and infinity stay. */
+static void t_ops_sumsq(void)
+{
+    static const int counts[] = {1, 3, 16, 1023, 1024, 1025, 5000};
+    static const float sizes[] = {1, 1e-20f, 1e30f, 0};
+    static float g[5000];
+    alo_step_args o;
+    alore_call c;
+    memset(&o, 0, sizeof o);
+    memset(&c, 0, sizeof c);
+    c.p[0] = g;
+    c.extra = &o;
+    for (int mode = T_PLAIN; mode < T_LEVEL + 99; mode = t_next_mode(mode))
+        for (int i = 0; i < 7; ++i)
+            for (int k = 0; k < 4; ++k) {
+                double sum = 0, want = 0;
+                for (int e = 0; e < 5000; ++e) g[e] = sizes[k] * (float)t_random();
+                for (int e = 0; e < counts[i]; ++e) want += (double)g[e] * (double)g[e];
+                o.sum = &sum, o.grad_scale = 0.5, o.count = (size_t)counts[i];
+                t_call(&c, ALO_K_sumsq, mode, 0, 1);
+                /* sums of 1024 / lanes squares, at most 256, each rounded: sqrt(256) eps and some */
+                near(sum * (k == 2 ? 1e-60 : 1), want / 4 * (k == 2 ? 1e-60 : 1),
+                     20 * EPS * want * (k == 2 ? 1e-60 : 1), "sumsq");
+                g[counts[i] - 1] = i & 1 ? NAN : INFINITY;
+                t_call(&c, ALO_K_sumsq, mode, 0, 1);
+                ok(!(sum < 1e300), "sumsq of what is not finite");
+            }
 }
 
 static void t_ops_optimisers(void)
@@ -6189,7 +6308,8 @@ static const t_row t_rows[] = {
     T(random_normal) T(random_hash) T(shuffle_bijective) T(shuffle_large) T(shuffle_fair)
     T(threads_all_once) T(threads_nested) T(threads_callers) T(threads_hook) T(threads_create)
     T(threads_pinned)
-    T(selftest_passes) T(ops_gradients) T(ops_matmul) T(ops_slopes) T(ops_attention) T(ops_shapes) T(ops_random)
+    T(selftest_passes) T(ops_nan) T(ops_sumsq) T(ops_gradients) T(ops_matmul) T(ops_slopes) T(ops_attention)
+    T(ops_shapes) T(ops_random)
     T(ops_labels) T(ops_units) T(ops_optimisers) T(ops_product) T(json_strings) T(json_numbers)
     T(json_structure) T(json_writer) T(safetensors_hostile) T(safetensors_prefixes)
     T(safetensors_flips) T(safetensors_errors) T(safetensors_many) T(safetensors_values)
