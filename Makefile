@@ -65,7 +65,7 @@ check: build/slice
 build/slice: tools/slice.c | build
 	$(CC) $(STD) $(CFLAGS) $< -o $@
 
-build/bench: bench/bench.c alore.h | build
+build/bench: bench/bench.c tools/bench.h alore.h | build
 	$(CC) $(STD) $(CFLAGS) $< -o $@ $(LDLIBS)
 
 bench: build/bench

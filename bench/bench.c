@@ -1,120 +1,199 @@
-/* bench.c - how fast the plain kernels are, on this machine, now.
+/* bench.c - every kernel and whole networks, as shares of what this machine can do now.
  *
- *   make bench        one line a case: shape, median of nine, spread
+ *   make bench                     table on stdout, build/bench.json, a line a case in build/bench_history.csv
+ *   build/bench --quick            a few seconds, small shapes
+ *   build/bench --threads N        of the networks; kernels run on one
+ *   build/bench --out FOLDER       where the two files go (build)
  *
- * The plain kernels are the definition and the base line; shares of the machine's peak
- * and the comparison with peers come with the fast ones. */
+ * How a row is measured stands in tools/bench.h, which `alore bench` uses, too. */
 #define _POSIX_C_SOURCE 200809L
 #define ALORE_IMPLEMENTATION
 #include "../alore.h"
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "../tools/bench.h"
+#include <unistd.h>
 
-enum { ROUNDS = 9 };
+static const char *const image_unit = "images/s";
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+typedef struct net_case {
+    const char *backbone, *rules; /* rules "": forward */
+    int batch;                    /* 0: two for each thread */
+    bool quick;
+} net_case;
+
+static const net_case nets[] = {
+    {"vit:img=32x32,patch=4,dim=64,depth=6,heads=2,classes=10", "", 16, true},
+    {"vit:img=32x32,patch=4,dim=64,depth=6,heads=2,classes=10", "alore@qkv|fc1;unfreeze@head", 16, true},
+    {"vit_tiny_patch16_224", "", 0, false},
+    {"vit_tiny_patch16_224", "alore@qkv|fc1;unfreeze@head", 0, false},
+    {"vit_base_patch16_224", "", 1, false},
+    {"vit_base_patch16_224", "", 0, false},
+    {"vit_base_patch16_224", "alore@qkv|fc1;unfreeze@head", 0, false},
+};
+enum { NETS = sizeof nets / sizeof *nets };
+
+static alore_status build_net(alore_ctx *ctx, const void *arg, const char *rules, alore_model **out) {
+    const net_case *n = (const net_case *)arg;
+    alore_vit_config c;
+    alore_status s = alore_vit_parse(ctx, n->backbone, &c, NULL);
+    if (!s) s = alore_model_create(ctx, out);
+    if (!s && *rules) s = alore_attach(*out, rules);
+    if (s) return s;
+    alore_model *m = *out;
+    alore_id y = alore_vit(m, alore_input(m, "image", ALORE_F32, c.height * c.width, 3), &c);
+    alore_output(m, "logits", y);
+    if (*n->rules)
+        alore_output(m, "loss", alore_loss_xent(m, y, alore_input(m, "label", ALORE_I32, 1, 1), 0));
+    return alore_model_finish(m);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+/* One network on random weights. */
+static bool run_net(bench *b, const net_case *n, bench_row *row) {
+    alore_ctx ctx;
+    alore_config config = bench_config(b, b->threads);
+    alore_plan_opts o = ALORE_ZERO;
+    alore_weights *w = NULL;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    const int batch = n->batch ? n->batch : 2 * b->threads;
+    const bool train = *n->rules != 0;
+    memset(row, 0, sizeof *row);
+    o.batch = batch;
+    o.lanes = batch < b->threads ? batch : b->threads;
+    o.train = train;
+    bench_opts(b, &o);
+    alore_status s = alore_init(&ctx, &config);
+    if (!s) s = bench_weights(&ctx, build_net, n, 1, &w);
+    if (!s) s = build_net(&ctx, n, n->rules, &m);
+    if (!s) s = alore_plan_create(m, &o, &p);
+    if (!s) s = alore_run_create(p, w, &run);
+    if (!s) {
+        alore_vit_config c;
+        alore_vit_parse(&ctx, n->backbone, &c, NULL);
+        bench_fill((float *)alore_run_input(run, "image"), (size_t)batch * 3 * (size_t)(c.height * c.width),
+                   0, 1, 5);
+    }
+    snprintf(row->name, sizeof row->name, "%s %s b%d t%d",
+             strncmp(n->backbone, "vit:", 4) ? n->backbone : "vit_micro", train ? "alore" : "forward", batch,
+             b->threads);
+    bool good = !s && bench_network(b, p, run, train, batch, row);
+    if (!good) bench_fail(b, row->name, alore_last_error(&ctx)->text);
+    alore_uninit(&ctx);
+    return good;
 }
 
-static void report(const char *name, double *rates, const char *unit)
-{
-    qsort(rates, ROUNDS, sizeof *rates, by_value);
-    printf("%-44s %8.2f %s   (%.2f to %.2f)\n", name, rates[ROUNDS / 2], unit, rates[0], rates[ROUNDS - 1]);
+static const char *unit_of(const bench_row *r, bool net) {
+    return net ? image_unit : r->type < BENCH_TYPES ? "GFLOP/s" : "GB/s";
+}
+
+static void print_row(const bench_row *r, bool net) {
+    printf("%-34s %9.2f %-8s %6.1f %%   %9.2f to %-9.2f %2d of %d\n", r->name, r->rate, unit_of(r, net),
+           100 * r->share, r->low, r->high, r->kept, r->samples);
     fflush(stdout);
 }
 
-/* y = x W', as a linear layer has it. */
-static void product(int rows, int in, int out)
-{
-    float *x = (float *)calloc((size_t)(rows * in), sizeof *x), *w = (float *)calloc((size_t)(in * out), sizeof *w);
-    float *y = (float *)calloc((size_t)(rows * out), sizeof *y);
-    void *scratch = malloc((size_t)in * 64 + 4096);
-    const alo_mat a = {x, 0, in, 1, rows, in}, b = {w, 0, 1, in, in, out}, c = {y, 0, out, 1, rows, out};
-    double rates[ROUNDS], flops = 2.0 * rows * in * out;
-    int repeat = (int)(2e8 / flops) + 1;
-    char name[64];
-    for (int r = 0; r < ROUNDS && x && w && y && scratch; ++r) {
-        double start = now();
-        for (int i = 0; i < repeat; ++i) alo_product_f32(c, a, b, false, scratch);
-        rates[r] = flops * repeat / (now() - start) * 1e-9;
+static void put_rows(FILE *f, const bench_row *rows, int count, bool net) {
+    for (int i = 0; i < count; ++i) {
+        const bench_row *r = &rows[i];
+        fprintf(f,
+                "%s\n  "
+                "{\"name\":\"%s\",\"%s\":%.6g,\"low\":%.6g,\"high\":%.6g,\"share\":%.4g,\"kept\":%d,"
+                "\"samples\":%d}",
+                i ? "," : "", r->name,
+                net                     ? "images_per_second"
+                : r->type < BENCH_TYPES ? "gflops"
+                                        : "gbs",
+                r->rate, r->low, r->high, r->share, r->kept, r->samples);
     }
-    snprintf(name, sizeof name, "gemm f32 %dx%dx%d", rows, in, out);
-    report(name, rates, "GFLOP/s");
-    free(x), free(w), free(y), free(scratch);
 }
 
-/* A network on random weights, forward or with a training step. */
-static void network(const char *backbone, const char *rules, int batch)
-{
-    alore_ctx ctx;
-    alore_model *m;
-    alore_plan *p;
-    alore_run *run;
-    alore_weights *w;
-    alore_vit_config c;
-    alore_plan_opts opts = ALORE_ZERO;
-    double rates[ROUNDS];
-    char name[128];
-    opts.train = *rules != 0;
-    opts.batch = batch;
-    alore_status s = alore_init(&ctx, NULL);
-    if (!s) s = alore_vit_parse(&ctx, backbone, &c, NULL);
-    if (!s) s = alore_model_create(&ctx, &m);
-    if (!s) s = alore_attach(m, rules);
-    alore_id x = s ? 0 : alore_vit(m, alore_input(m, "image", ALORE_F32, c.height * c.width, 3), &c);
-    if (!s) alore_output(m, "logits", x);
-    if (!s && opts.train) alore_output(m, "loss", alore_loss_xent(m, x, alore_input(m, "label", ALORE_I32, 1, 1), 0));
-    if (!s) s = alore_model_finish(m);
-    if (!s) s = alore_plan_create(m, &opts, &p);
-    if (!s) s = alore_weights_create(&ctx, &w);
-    for (int i = 0; i < m->param_count && !s; ++i) {
-        uint64_t dims[4];
-        alore_tensor t = ALORE_ZERO;
-        if (!m->params[i].base) continue;
-        for (int k = 0; k < 4; ++k) dims[k] = (uint64_t)m->params[i].shape.dims[k];
-        t.name = m->names + m->params[i].name;
-        t.dims = dims;
-        t.rank = m->params[i].shape.rank;
-        s = alore_weights_add(w, &t);
-    }
-    if (!s) s = alore_run_create(p, w, &run);
-    for (int r = 0; r < ROUNDS && !s; ++r) {
-        double start = now();
-        s = opts.train ? alore_backward(run, 0) : alore_forward(run, 0);
-        if (!s && opts.train) s = alore_step(run, NULL, 1e-3f, NULL);
-        rates[r] = batch / (now() - start);
-    }
-    snprintf(name, sizeof name, "%.40s %.40s, batch %d", backbone, opts.train ? rules : "forward", batch);
-    if (!s) report(name, rates, "images/s");
-    if (s) fprintf(stderr, "bench: %s\n", alore_last_error(&ctx)->text);
-    alore_uninit(&ctx);
+/* The whole result as one object, and a line a case for the history. */
+static bool save(const char *folder, const bench *one, const bench *all, const bench_row *rows, int kernels,
+                 int count) {
+    char path[600], date[32];
+    time_t t = time(NULL);
+    struct tm utc;
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
+    snprintf(path, sizeof path, "%.500s/bench.json", folder);
+    FILE *f = fopen(path, "w");
+    if (!f) return false;
+    fprintf(f, "{\"date\":\"%s\",\"version\":\"%d.%d.%d\",\"isa\":\"%s\",\"threads\":%d,\n", date,
+            ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(one), all->threads);
+    fprintf(f, "\"peak_f32\":%.6g,\"peak_bf16\":%.6g,\"peak_i8\":%.6g,\"peak_f32_threads\":%.6g,\n\"rows\":[",
+            bench_peak(one, BENCH_F32), bench_peak(one, BENCH_BF16), bench_peak(one, BENCH_I8),
+            bench_peak(all, BENCH_F32));
+    put_rows(f, rows, kernels, false);
+    fprintf(f, "],\n\"networks\":[");
+    put_rows(f, rows + kernels, count - kernels, true);
+    fprintf(f, "]}\n");
+    bool good = !ferror(f);
+    if (fclose(f) || !good) return false;
+    snprintf(path, sizeof path, "%.500s/bench_history.csv", folder);
+    if (!(f = fopen(path, "a"))) return false;
+    if (ftell(f) == 0) fprintf(f, "date,version,isa,case,unit,value,share,kept\n");
+    for (int i = 0; i < count; ++i)
+        fprintf(f, "%s,%d.%d.%d,%s,%s,%s,%.6g,%.4g,%d\n", date, ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR,
+                ALORE_VERSION_PATCH, bench_isa(one), rows[i].name, unit_of(&rows[i], i >= kernels),
+                rows[i].rate, rows[i].share, rows[i].kept);
+    good = !ferror(f);
+    return !fclose(f) && good;
 }
 
-int main(void)
-{
-    static const char *micro = "vit:img=32,patch=4,dim=64,depth=6,heads=2,classes=10";
-    printf("alore %d.%d.%d, plain kernels, one thread; medians of %d\n", ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR,
-           ALORE_VERSION_PATCH, ROUNDS);
-    product(65, 64, 192);
-    product(65, 64, 256);
-    product(65, 256, 64);
-    product(197, 768, 2304);
-    product(197, 3072, 768);
-    product(1, 768, 768);
-    network(micro, "", 16);
-    network(micro, "alore@qkv|fc1;unfreeze@head", 16);
-    network(micro, "unfreeze@*", 16);
-    network("vit_tiny_patch16_224", "", 1);
-    network("vit_tiny_patch16_224", "alore@qkv|fc1;unfreeze@head", 1);
-    return 0;
+static void tell(void *user, const char *what, int done, int total) {
+    (void)user;
+    if (isatty(2)) fprintf(stderr, "\r\033[K%d of %d: %s", done + 1, total, what);
+}
+
+static int usage(void) {
+    fprintf(stderr, "bench [--quick] [--threads N] [--out FOLDER]\n");
+    return 2;
+}
+
+int main(int argc, char **argv) {
+    static bench one, all;
+    static bench_row rows[BENCH_ROWS + NETS];
+    const char *folder = "build";
+    long threads = sysconf(_SC_NPROCESSORS_ONLN);
+    int kernels, count;
+    for (int i = 1; i < argc; ++i) {
+        if (!strcmp(argv[i], "--quick"))
+            one.quick = true;
+        else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
+            threads = strtol(argv[++i], NULL, 10);
+        else if (!strcmp(argv[i], "--out") && i + 1 < argc)
+            folder = argv[++i];
+        else
+            return usage();
+    }
+    if (threads < 1 || threads > BENCH_THREADS) return usage();
+    one.progress = tell;
+    all.quick = one.quick;
+    all.least = 2;
+    all.most = one.quick ? 3 : 12;
+    all.sample = 1e-6; /* a sample is one step */
+    all.patience = one.quick ? 0.2 : 2.0;
+    bool good = bench_open(&one, 1) && bench_open(&all, (int)threads);
+    kernels = good ? bench_kernels(&one, rows) : 0;
+    count = kernels;
+    if (isatty(2)) fprintf(stderr, "\r\033[K");
+    printf("alore %d.%d.%d, %s; a core does %.1f GFLOP/s in f32, %s %.1f, %s %.1f; kernels on one thread\n",
+           ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(&one),
+           bench_peak(&one, BENCH_F32),
+           bench_has(BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own)",
+           bench_peak(&one, BENCH_BF16), bench_has(BENCH_I8) ? "in i8" : "in i8 (no products of its own)",
+           bench_peak(&one, BENCH_I8));
+    printf("%-34s %9s %-8s %8s   %22s samples that count\n", "case", "median", "", "share", "range");
+    for (int i = 0; i < kernels; ++i) print_row(&rows[i], false);
+    good = good && !one.why;
+    for (int i = 0; i < NETS && good; ++i) {
+        if (one.quick != nets[i].quick) continue;
+        good = run_net(&all, &nets[i], &rows[count]);
+        if (good) print_row(&rows[count++], true);
+    }
+    if (good && !save(folder, &one, &all, rows, kernels, count))
+        good = bench_fail(&one, folder, "cannot be written");
+    if (!good) fprintf(stderr, "bench: %s\n", one.why ? one.why : all.why);
+    bench_close(&one);
+    bench_close(&all);
+    return !good;
 }

@@ -1,0 +1,719 @@
+/* bench.h - how fast the library is, as shares of what this machine can do at that moment.
+ *
+ * A burst of products that never leave the registers tells the peak, a copy of as many bytes that of
+ * memory. Bursts stand before and after every sample: a sample counts if both are near the best burst of
+ * the run and its thread kept its core, so that other work on the machine does not spoil a row. Where no
+ * sample counts, the median of all is told, and `kept` is 0.
+ *
+ * A kernel is measured through a model of one record, built, planned and run by the public interface: what
+ * a user gets, with packing at binding and all. Used by `alore bench` and bench/bench.c, after alore.h. */
+#ifndef ALORE_TOOLS_BENCH_H
+#define ALORE_TOOLS_BENCH_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum {
+    BENCH_F32,
+    BENCH_BF16,
+    BENCH_I8,
+    BENCH_TYPES,
+    BENCH_PRECISIONS = 1, /* of these, those that the library computes in */
+    BENCH_SAMPLES = 64,   /* most samples of a row */
+    BENCH_ROWS = 96,
+    BENCH_THREADS = 256 /* most that a burst uses */
+};
+
+static const char *const bench_types[] = {"f32", "bf16", "i8"};
+
+typedef struct bench {
+    int threads, isa, precision; /* of the bursts; as given, 0: the best, f32 */
+    bool quick;                  /* small shapes, few samples */
+    int least, most;             /* samples wanted; tried */
+    double sample, patience;     /* seconds of a sample; of a row, while too few count */
+    void (*progress)(void *user, const char *what, int done, int total);
+    void *user;
+    const char *why; /* what failed, or NULL */
+    char text[400];
+    /* private */
+    alore_ctx ctx;
+    alore_pool *pool;
+    long loops[BENCH_TYPES];
+    double peak[BENCH_TYPES]; /* the best burst so far, of all threads, GFLOP/s */
+    size_t copied;            /* bytes of a copy, read and written together; 0: none */
+    char *from, *to;
+    double copy; /* the best copy so far, GB/s */
+    int kind;
+    unsigned arrived;
+    double start[BENCH_THREADS], stop[BENCH_THREADS];
+} bench;
+
+typedef struct bench_row {
+    char name[64];
+    double rate, low, high; /* GFLOP/s or GB/s */
+    double share, peak;     /* of the row's own type, or of a copy */
+    int type;               /* of the peak; BENCH_TYPES: GB/s */
+    int samples, kept;
+} bench_row;
+
+static double bench_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double bench_cpu_time(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- Bursts: as many products as the machine can do -------------------------- */
+
+/* One line for each accumulator: none waits for another. */
+#define BENCH_12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define BENCH_24(X) BENCH_12(X) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#    define BENCH_LOW                                                                                     \
+        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
+            "xmm12", "xmm13", "xmm14", "xmm15"
+#    define BENCH_HIGH \
+        "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm31"
+#    define BENCH_CLEAR_Y(i) "vxorps %%ymm" #    i ", %%ymm" #    i ", %%ymm" #    i "\n"
+#    define BENCH_CLEAR_Z(i) "vpxord %%zmm" #    i ", %%zmm" #    i ", %%zmm" #    i "\n"
+#    define BENCH_FMA_Y(i)   "vfmadd231ps %%ymm15, %%ymm15, %%ymm" #    i "\n"
+#    define BENCH_FMA_Z(i)   "vfmadd231ps %%zmm31, %%zmm31, %%zmm" #    i "\n"
+#    define BENCH_BF16_Z(i)  "vdpbf16ps %%zmm31, %%zmm31, %%zmm" #    i "\n"
+#    define BENCH_I8_Z(i)    "vpdpbusd %%zmm31, %%zmm31, %%zmm" #    i "\n"
+#    define BENCH_SSE(i)     "mulps %%xmm15, %%xmm" #    i "\naddps %%xmm15, %%xmm" #    i "\n"
+static const float bench_one = 1.0f;
+
+/* clang-format off */
+#    define BENCH_WIDE(name, op)                                                                             \
+        __attribute__((target("avx512f"))) static void name(long n)                                          \
+        {                                                                                                    \
+            __asm__ volatile("vbroadcastss %1, %%zmm31\n" BENCH_24(BENCH_CLEAR_Z)                            \
+                             "1:\n" BENCH_24(op) "sub $1, %0\njnz 1b\nvzeroupper\n"                          \
+                             : "+r"(n) : "m"(bench_one) : "cc", "memory", BENCH_LOW, BENCH_HIGH);            \
+        }
+#    define BENCH_NARROW(name, op)                                                                           \
+        __attribute__((target("avx2"))) static void name(long n)                                             \
+        {                                                                                                    \
+            __asm__ volatile("vbroadcastss %1, %%ymm15\n" BENCH_12(BENCH_CLEAR_Y)                            \
+                             "1:\n" BENCH_12(op) "sub $1, %0\njnz 1b\nvzeroupper\n"                          \
+                             : "+r"(n) : "m"(bench_one) : "cc", "memory", BENCH_LOW);                        \
+        }
+BENCH_WIDE(bench_fma_avx512, BENCH_FMA_Z)
+BENCH_WIDE(bench_bf16_avx512, BENCH_BF16_Z)
+BENCH_WIDE(bench_i8_avx512, BENCH_I8_Z)
+BENCH_NARROW(bench_fma_avx2, BENCH_FMA_Y)
+static void bench_fma_plain(long n) /* a product and a sum are two instructions here */
+{
+    __asm__ volatile("movss %1, %%xmm15\nshufps $0, %%xmm15, %%xmm15\n1:\n" BENCH_12(BENCH_SSE)
+                     "sub $1, %0\njnz 1b\n" : "+r"(n) : "m"(bench_one) : "cc", "memory", BENCH_LOW);
+}
+/* clang-format on */
+
+/* The loop for products of a type, and what one turn of it does; NULL: the machine has none. */
+static void (*bench_loop(int type, double *flops))(long) {
+    const bool wide = __builtin_cpu_supports("avx512f") != 0;
+    *flops = type == BENCH_I8 ? 24 * 128.0 : type == BENCH_BF16 ? 24 * 64.0 : 24 * 32.0;
+    if (type == BENCH_BF16) return wide && __builtin_cpu_supports("avx512bf16") ? bench_bf16_avx512 : NULL;
+    if (type == BENCH_I8) return wide && __builtin_cpu_supports("avx512vnni") ? bench_i8_avx512 : NULL;
+    if (wide) return bench_fma_avx512;
+    *flops = 12 * 16.0;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return bench_fma_avx2;
+    *flops = 12 * 8.0;
+    return bench_fma_plain;
+}
+#elif defined(__GNUC__) && defined(__aarch64__)
+#    define BENCH_FMLA(i) "fmla v" #    i ".4s, v31.4s, v31.4s\n"
+static void bench_fma_neon(long n) {
+    __asm__ volatile("fmov v31.4s, #1.0\n1:\n" BENCH_24(BENCH_FMLA) "subs %0, %0, #1\nb.ne 1b\n"
+                     : "+r"(n)
+                     :
+                     : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
+                       "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v31");
+}
+
+static void (*bench_loop(int type, double *flops))(long) {
+    *flops = 24 * 8.0;
+    return type == BENCH_F32 ? bench_fma_neon : NULL;
+}
+#else
+/* What the compiler makes of 64 sums. */
+static void bench_fma_plain(long n) {
+    static volatile float one = 1.0f, sink;
+    float sum[64] = {0}, x = one;
+    for (; n > 0; --n)
+        for (int i = 0; i < 64; ++i) sum[i] = sum[i] * x + x;
+    for (int i = 0; i < 64; ++i) sink = sum[i];
+}
+
+static void (*bench_loop(int type, double *flops))(long) {
+    *flops = 64 * 2.0;
+    return type == BENCH_F32 ? bench_fma_plain : NULL;
+}
+#endif
+
+/* The machine multiplies numbers of that type by instructions of their own. */
+static bool bench_has(int type) {
+    double flops;
+    return bench_loop(type, &flops) != NULL;
+}
+
+/* One thread's part: all begin together, or after two milliseconds without the others. */
+static void bench_burst_task(void *arg, int i) {
+    bench *b = (bench *)arg;
+    double flops, wait = bench_now() + 2e-3;
+    void (*loop)(long) = bench_loop(b->kind, &flops);
+#if defined(__GNUC__)
+    __atomic_add_fetch(&b->arrived, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&b->arrived, __ATOMIC_SEQ_CST) < (unsigned)b->threads && bench_now() < wait)
+        continue;
+#endif
+    b->start[i] = bench_now();
+    loop(b->loops[b->kind]);
+    b->stop[i] = bench_now();
+}
+
+/* GFLOP/s (or integer GOP/s) of all threads in a burst of about 0.2 ms; the best one is the peak. */
+static double bench_burst(bench *b, int type) {
+    double flops, first, last;
+    if (!bench_loop(type, &flops)) return 0;
+    b->kind = type;
+    b->arrived = 0;
+    alore_pool_run(b->pool, bench_burst_task, b, b->threads);
+    first = b->start[0];
+    last = b->stop[0];
+    for (int i = 1; i < b->threads; ++i) {
+        if (b->start[i] < first) first = b->start[i];
+        if (b->stop[i] > last) last = b->stop[i];
+    }
+    double rate = last > first ? flops * (double)b->loops[type] * b->threads / (last - first) * 1e-9 : 0;
+    if (rate > b->peak[type]) b->peak[type] = rate;
+    return rate;
+}
+
+/* GB/s of a copy of the row's bytes, read and written, about a millisecond. */
+static double bench_copy(bench *b) {
+    const size_t half = b->copied / 2;
+    double start = bench_now(), spent;
+    long count = 0;
+    if (!half) return 0;
+    do {
+        memcpy(count & 1 ? b->from : b->to, count & 1 ? b->to : b->from, half);
+        ++count;
+        spent = bench_now() - start;
+    } while (spent < 5e-4);
+    double rate = 2.0 * (double)half * (double)count / spent * 1e-9;
+    if (rate > b->copy) b->copy = rate;
+    return rate;
+}
+
+static bool bench_fail(bench *b, const char *what, const char *why) {
+    snprintf(b->text, sizeof b->text, "%s: %s", what, why);
+    b->why = b->text;
+    return false;
+}
+
+/* Peaks of `threads` threads; what is not set in `b` is as for a full run, or a quick one. */
+static bool bench_open(bench *b, int threads) {
+    b->threads = threads < 1 ? 1 : threads > BENCH_THREADS ? (int)BENCH_THREADS : threads;
+    if (!b->least) b->least = b->quick ? 2 : 5;
+    if (!b->most) b->most = b->quick ? 3 : 40;
+    if (!(b->sample > 0)) b->sample = b->quick ? 1e-3 : 8e-3;
+    if (!(b->patience > 0)) b->patience = b->quick ? 0.1 : 0.6;
+    if (alore_init(&b->ctx, NULL)) return bench_fail(b, "bench", "cannot start");
+    if (alore_pool_create(&b->ctx, b->threads, &b->pool))
+        return bench_fail(b, "threads", alore_last_error(&b->ctx)->text);
+    for (int type = 0; type < BENCH_TYPES; ++type) {
+        double flops, start, spent = 0;
+        void (*loop)(long) = bench_loop(type, &flops);
+        if (!loop) continue;
+        long n = 1000; /* the first bursts raise the clock */
+        for (int turn = 0; turn < 40 && spent < 2e-4; ++turn, n += spent < 1e-4 ? n : n / 4) {
+            start = bench_now();
+            loop(n);
+            spent = bench_now() - start;
+        }
+        b->loops[type] = n;
+        for (int i = 0; i < (b->quick ? 10 : 50); ++i) bench_burst(b, type);
+    }
+    return true;
+}
+
+static void bench_close(bench *b) { alore_uninit(&b->ctx); }
+
+/* The peak of a type; where the machine has no products of it, they are made in f32. */
+static double bench_peak(const bench *b, int type) { return b->peak[bench_has(type) ? type : BENCH_F32]; }
+
+/* ---- Samples ------------------------------------------------------------------ */
+
+/* Do it once. Returns the seconds of the part that is measured, below 0: it failed. */
+typedef double (*bench_work)(void *arg);
+
+static int bench_by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* How often a second `work` can be done: median, least and most of the samples that count. */
+static bool bench_measure(bench *b, bench_work work, void *arg, bench_row *row) {
+    double rate[BENCH_SAMPLES], gate[BENCH_SAMPLES], begin = bench_now();
+    int n = 0, kept = 0;
+    while (n < BENCH_SAMPLES && n < b->most &&
+           bench_now() - begin < (n < b->least ? 8 * b->patience : b->patience) &&
+           (n < b->least || kept < b->least)) {
+        double sum = 0, before = bench_burst(b, BENCH_F32), wall = bench_now(), cpu = bench_cpu_time();
+        int count = 0;
+        bench_copy(b);
+        do {
+            double t = work(arg);
+            if (t < 0) return false;
+            sum += t;
+            ++count;
+        } while (sum < b->sample && bench_now() - wall < 8 * b->sample);
+        cpu = bench_cpu_time() - cpu;
+        wall = bench_now() - wall;
+        bench_copy(b);
+        double after = bench_burst(b, BENCH_F32);
+        bool lost = b->threads == 1 && cpu < 0.97 * wall;
+        rate[n] = sum > 0 ? count / sum : 0;
+        gate[n++] = lost ? 0 : before < after ? before : after;
+        kept = 0;
+        for (int i = 0; i < n; ++i) kept += gate[i] > 0.94 * b->peak[BENCH_F32];
+    }
+    row->samples = n;
+    row->kept = kept;
+    if (kept) {
+        kept = 0;
+        for (int i = 0; i < n; ++i)
+            if (gate[i] > 0.94 * b->peak[BENCH_F32]) rate[kept++] = rate[i];
+        n = kept;
+    }
+    qsort(rate, (size_t)n, sizeof *rate, bench_by_value);
+    row->rate = n % 2 ? rate[n / 2] : (rate[n / 2] + rate[n / 2 - 1]) / 2;
+    row->low = rate[0];
+    row->high = rate[n - 1];
+    return true;
+}
+
+/* From times a second to GFLOP/s or GB/s. */
+static void bench_scale(bench_row *row, double by) {
+    row->rate *= by;
+    row->low *= by;
+    row->high *= by;
+}
+
+/* ---- Random numbers, weights, inputs ------------------------------------------ */
+
+/* Nearly normal: four uniform numbers, summed. */
+static float bench_normal(uint64_t *state) {
+    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    x ^= x >> 31;
+    int sum = (int)(x & 65535) + (int)(x >> 16 & 65535) + (int)(x >> 32 & 65535) + (int)(x >> 48);
+    return (float)(sum - 131070) * (1.7320508f / 65535);
+}
+
+static void bench_fill(float *to, size_t count, float mean, float deviation, uint64_t seed) {
+    uint64_t state = seed;
+    for (size_t i = 0; i < count; ++i) to[i] = mean + deviation * bench_normal(&state);
+}
+
+/* Build a model with `rules`; 0, or the status of what failed. */
+typedef alore_status (*bench_build)(alore_ctx *ctx, const void *arg, const char *rules, alore_model **out);
+
+/* Random values for every tensor of the checkpoint, of a size that keeps activations near 1. What there is
+ * tells a model of which everything learns. */
+static alore_status bench_weights(alore_ctx *ctx, bench_build build, const void *arg, uint64_t seed,
+                                  alore_weights **out) {
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_status s = build(ctx, arg, "unfreeze@*", &m);
+    if (!s) s = alore_plan_create(m, &o, &p);
+    if (!s) s = alore_weights_create(ctx, out);
+    for (int i = 0; !s && i < alore_param_count(p); ++i) {
+        alore_param_info info = alore_param_at(p, i);
+        alore_tensor t = ALORE_ZERO;
+        uint64_t dims[4];
+        float fan = 1, mean = 0, deviation = 0.02f;
+        size_t n = strlen(info.name);
+        for (int k = 0; k < info.shape.rank; ++k) {
+            dims[k] = (uint64_t)info.shape.dims[k];
+            if (k > 0) fan *= (float)dims[k];
+        }
+        t.name = info.name;
+        t.name_bytes = n;
+        t.dims = dims;
+        t.rank = info.shape.rank;
+        t.bytes = info.count * sizeof(float);
+        s = alore_weights_add(*out, &t);
+        if (s) break;
+        bool gain = t.rank == 1 && ((n > 6 && !strcmp(info.name + n - 6, "weight")) ||
+                                    (n > 5 && !strcmp(info.name + n - 5, "gamma")));
+        if (gain) mean = 1, deviation = 0.1f;
+        if (t.rank > 1 && dims[0] > 1) deviation = (float)sqrt(1 / (double)fan);
+        bench_fill((float *)alore_weights_data(*out, info.name), info.count, mean, deviation,
+                   seed + 77 * (uint64_t)i);
+    }
+    alore_plan_destroy(p);
+    alore_model_destroy(m);
+    return s;
+}
+
+/* ---- Kernels -------------------------------------------------------------------- */
+
+typedef enum bench_form {
+    BENCH_LINEAR,    /* rows x in x out, the matrix frozen */
+    BENCH_PRODUCT,   /* the same, the matrix learns, so that it cannot be prepared */
+    BENCH_ATTENTION, /* rows x numbers of a head x heads */
+    BENCH_NORM,      /* rows x columns, as all below */
+    BENCH_GELU,
+    BENCH_XENT,
+    BENCH_ADAMW /* numbers */
+} bench_form;
+
+typedef struct bench_case {
+    const char *name;
+    bench_form form;
+    int rows, in, out;
+    const char *piece; /* of the backward pass, by its record's name; NULL: forward */
+    bool quick;        /* in a quick run, too */
+} bench_case;
+
+/* clang-format off */
+static const bench_case bench_cases[] = {
+    {"gemm",               BENCH_LINEAR,     197,  768, 2304, NULL, false},
+    {"gemm",               BENCH_LINEAR,     197,  768,  768, NULL, false},
+    {"gemm",               BENCH_LINEAR,     197,  768, 3072, NULL, false},
+    {"gemm",               BENCH_LINEAR,     197, 3072,  768, NULL, false},
+    {"gemm",               BENCH_LINEAR,    3152,  768, 2304, NULL, false},
+    {"gemm",               BENCH_LINEAR,    3152,  768,  768, NULL, false},
+    {"gemm",               BENCH_LINEAR,    3152,  768, 3072, NULL, false},
+    {"gemm",               BENCH_LINEAR,    3152, 3072,  768, NULL, false},
+    {"gemm",               BENCH_LINEAR,     197,  192,  576, NULL, true},
+    {"gemm dx",            BENCH_LINEAR,     197,  768, 2304, "matmul_da", false},
+    {"gemm dx",            BENCH_LINEAR,     197, 3072,  768, "matmul_da", false},
+    {"skinny",             BENCH_PRODUCT,    197,  192,   16, NULL, true},
+    {"skinny",             BENCH_PRODUCT,    197,   16,  192, NULL, false},
+    {"skinny",             BENCH_PRODUCT,    788,  192,   16, NULL, false},
+    {"skinny",             BENCH_PRODUCT,    197,  768,   16, NULL, false},
+    {"skinny",             BENCH_PRODUCT,    197,   16,  768, NULL, false},
+    {"skinny dw",          BENCH_PRODUCT,    197,  192,   16, "matmul_db", true},
+    {"skinny dw",          BENCH_PRODUCT,    788,  192,   16, "matmul_db", false},
+    {"skinny dw",          BENCH_PRODUCT,    197,  768,   16, "matmul_db", false},
+    {"skinny dw",          BENCH_PRODUCT,    197,   16,  768, "matmul_db", false},
+    {"attention forward",  BENCH_ATTENTION,  197,   64,   12, NULL, false},
+    {"attention backward", BENCH_ATTENTION,  197,   64,   12, "attention_d", false},
+    {"attention forward",  BENCH_ATTENTION,  197,   64,    3, NULL, true},
+    {"norm forward",       BENCH_NORM,       197,  768,    0, NULL, true},
+    {"norm backward",      BENCH_NORM,       197,  768,    0, "norm_dx", false},
+    {"gelu forward",       BENCH_GELU,       197, 3072,    0, NULL, false},
+    {"gelu backward",      BENCH_GELU,       197, 3072,    0, "unary_dx", false},
+    {"xent",               BENCH_XENT,        64, 1000,    0, NULL, false},
+    {"adamw",              BENCH_ADAMW,  1 << 18,    0,    0, NULL, false},
+};
+/* clang-format on */
+
+enum { BENCH_CASES = sizeof bench_cases / sizeof *bench_cases };
+
+/* The settings that reach the library. */
+static alore_config bench_config(const bench *b, int threads) {
+    alore_config c = ALORE_ZERO;
+    c.threads = threads > 1 ? threads : 0;
+    (void)b; /* c.isa = b->isa: once alore_config has it */
+    return c;
+}
+
+/* The level that the kernels ran at. */
+static const char *bench_isa(const bench *b) {
+    (void)b; /* the library's own word: once it has levels */
+    return "scalar";
+}
+
+static void bench_opts(const bench *b, alore_plan_opts *o) {
+    (void)b; /* o->precision = b->precision: once alore_plan_opts has it */
+    (void)o;
+}
+
+/* Records are added one by one; `x` learns where its gradient is wanted. */
+static alore_status bench_build_case(alore_ctx *ctx, const void *arg, const char *rules, alore_model **out) {
+    const bench_case *c = (const bench_case *)arg;
+    const bool heads = c->form == BENCH_ATTENTION, adamw = c->form == BENCH_ADAMW;
+    const int cols = heads ? 3 * c->in * c->out : adamw ? 1 << 12 : c->in;
+    alore_model *m;
+    alore_attention_opts attention = ALORE_ZERO;
+    alore_linear_opts plain = ALORE_ZERO;
+    alore_status s = alore_model_create(ctx, out);
+    if (s) return s;
+    m = *out;
+    attention.heads = c->out;
+    plain.no_bias = true;
+    s = *rules ? alore_attach(m, rules) : ALORE_OK;
+    if (s) return s;
+    alore_id x = alore_input(m, "x", ALORE_F32, adamw ? 1 : c->rows, cols), y = 0;
+    if (c->piece && c->form != BENCH_PRODUCT)
+        x = alore_affine(m, x, 0, alore_base(m, "shift", alore_dims(cols, 0, 0, 0)));
+    switch (c->form) {
+    case BENCH_LINEAR: y = alore_linear(m, "linear", x, c->out, &plain); break;
+    case BENCH_PRODUCT:
+        y = alore_matmul(m, x, alore_base(m, "matrix", alore_dims(c->in, c->out, 0, 0)));
+        break;
+    case BENCH_ATTENTION:
+        y = alore_attention(m, alore_columns(m, x, 0, cols / 3), alore_columns(m, x, cols / 3, cols / 3),
+                            alore_columns(m, x, 2 * (cols / 3), cols / 3), &attention);
+        break;
+    case BENCH_NORM: y = alore_norm(m, "norm", ALORE_KIND_NORM, x, 1e-6f); break;
+    case BENCH_GELU: y = alore_unary(m, ALORE_GELU, x); break;
+    case BENCH_XENT: y = alore_loss_xent(m, x, alore_input(m, "label", ALORE_I32, c->rows, 1), 0); break;
+    case BENCH_ADAMW:
+        y = alore_matmul(m, x, alore_base(m, "matrix", alore_dims(cols, c->rows / cols, 0, 0)));
+        break;
+    }
+    if (c->piece || adamw) {
+        alore_id target = alore_input(m, "target", ALORE_F32, alore_rows(m, y), alore_cols(m, y));
+        alore_output(m, "loss", alore_loss_mse(m, y, target));
+    } else
+        alore_output(m, "y", y);
+    return alore_model_finish(m);
+}
+
+/* Floating-point operations, or bytes read and written, of what is measured. */
+static double bench_case_work(const bench_case *c) {
+    const double a = c->rows, b = c->in, d = c->out;
+    switch (c->form) {
+    case BENCH_LINEAR:
+    case BENCH_PRODUCT: return 2 * a * b * d;
+    case BENCH_ATTENTION: return (c->piece ? 5 : 2) * 2 * a * a * b * d; /* scores are made again */
+    case BENCH_NORM:
+    case BENCH_GELU: return (c->piece ? 3 : 2) * 4 * a * b;
+    case BENCH_XENT: return 4 * a * b;
+    case BENCH_ADAMW: return 9 * 4 * a; /* the norm reads g; the update reads and writes g, p, m, v */
+    }
+    return 0;
+}
+
+typedef struct bench_net {
+    alore_ctx ctx;
+    alore_model *model;
+    alore_plan *plan;
+    alore_run *run;
+    int piece;  /* index of the measured record, or -1: the whole forward pass */
+    bool adamw; /* the step is measured */
+} bench_net;
+
+typedef struct bench_search { /* a writer that looks for a record by its name */
+    const char *name;
+    int found; /* index, or -1 */
+    char line[64];
+    size_t used;
+} bench_search;
+
+/* Lines of alore_plan_print begin "index phase name". */
+static bool bench_search_write(void *user, const void *data, size_t bytes) {
+    bench_search *s = (bench_search *)user;
+    for (const char *c = (const char *)data, *end = c + bytes; c < end; ++c) {
+        if (*c != '\n') {
+            if (s->used + 1 < sizeof s->line) s->line[s->used++] = *c;
+            continue;
+        }
+        int index;
+        char phase[16], name[32];
+        s->line[s->used] = 0;
+        s->used = 0;
+        if (s->found < 0 && sscanf(s->line, "%d %15s %31s", &index, phase, name) == 3 &&
+            !strcmp(phase, "backward") && !strncmp(name, s->name, strlen(s->name)))
+            s->found = index;
+    }
+    return true;
+}
+
+static double bench_run_case(void *arg) {
+    bench_net *n = (bench_net *)arg;
+    bool done = false;
+    double start = bench_now();
+    if (n->adamw) {
+        if (alore_backward(n->run, 0)) return -1;
+        start = bench_now();
+        return alore_step(n->run, NULL, 1e-6f, NULL) ? -1 : bench_now() - start;
+    }
+    if (n->piece < 0) return alore_forward(n->run, 0) ? -1 : bench_now() - start;
+    if (alore_begin(n->run, ALORE_BACKWARD, 0) || alore_advance(n->run, n->piece, &done)) return -1;
+    start = bench_now();
+    if (alore_advance(n->run, 1, &done)) return -1;
+    double spent = bench_now() - start;
+    while (!done)
+        if (alore_advance(n->run, 1 << 20, &done)) return -1;
+    return spent;
+}
+
+/* Inputs are random numbers; labels are zeros. */
+static void bench_inputs(alore_run *run, const char *const names[], const size_t counts[], int count) {
+    for (int i = 0; i < count; ++i) {
+        float *to = (float *)alore_run_input(run, names[i]);
+        if (to) bench_fill(to, counts[i], 0, 1, 1000 + (uint64_t)i);
+    }
+}
+
+/* Model, plan and run of a case. */
+static alore_status bench_case_open(const bench *b, const bench_case *c, bench_net *n) {
+    static const char *const names[] = {"x", "target"};
+    const bool learns = c->piece || c->form == BENCH_ADAMW || c->form == BENCH_PRODUCT;
+    const char *rules = !learns                                              ? ""
+                        : c->form == BENCH_PRODUCT || c->form == BENCH_ADAMW ? "unfreeze@matrix"
+                                                                             : "unfreeze@shift";
+    alore_config config = bench_config(b, 1);
+    alore_plan_opts o = ALORE_ZERO;
+    alore_weights *base = NULL;
+    bench_search found = {c->piece, -1, "", 0};
+    alore_writer search = {bench_search_write, &found};
+    size_t counts[2];
+    memset(n, 0, sizeof *n);
+    n->adamw = c->form == BENCH_ADAMW;
+    alore_status s = alore_init(&n->ctx, &config);
+    if (s) return s;
+    if (learns || c->form == BENCH_LINEAR || c->form == BENCH_NORM)
+        s = bench_weights(&n->ctx, bench_build_case, c, 7, &base);
+    if (!s) s = bench_build_case(&n->ctx, c, rules, &n->model);
+    o.train = c->piece || n->adamw;
+    bench_opts(b, &o);
+    if (!s) s = alore_plan_create(n->model, &o, &n->plan);
+    if (!s && c->piece) s = alore_plan_print(n->plan, &search);
+    if (!s) s = alore_run_create(n->plan, base, &n->run);
+    if (s) return s;
+    counts[0] = n->adamw
+                    ? (size_t)1 << 12
+                    : (size_t)c->rows * (size_t)c->in * (c->form == BENCH_ATTENTION ? 3 * (size_t)c->out : 1);
+    counts[1] = (size_t)(n->adamw ? c->rows / (1 << 12)
+                                  : c->rows * (c->form == BENCH_NORM || c->form == BENCH_GELU ? c->in
+                                               : c->form == BENCH_ATTENTION                   ? c->in * c->out
+                                                                                              : c->out));
+    bench_inputs(n->run, names, counts, 2);
+    n->piece = found.found;
+    return ALORE_OK;
+}
+
+/* Measure one case in one precision. False: it failed. A row without a name: there is no such record. */
+static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
+    bench_net n;
+    const bool flops = c->form <= BENCH_ATTENTION;
+    const double work = bench_case_work(c);
+    memset(row, 0, sizeof *row);
+    bool good = bench_case_open(b, c, &n) == ALORE_OK;
+    if (good && c->piece && n.piece < 0) return alore_uninit(&n.ctx), true;
+    int used = snprintf(row->name, sizeof row->name, "%s %s %d", c->name, bench_types[b->precision], c->rows);
+    if (c->in) used += snprintf(row->name + used, sizeof row->name - (size_t)used, "x%d", c->in);
+    if (c->out) snprintf(row->name + used, sizeof row->name - (size_t)used, "x%d", c->out);
+    row->type = flops ? b->precision : (int)BENCH_TYPES;
+    b->copied = flops ? 0 : (size_t)work;
+    b->copy = 0;
+    if (good && b->copied) {
+        b->from = (char *)calloc(b->copied, 1);
+        b->to = b->from ? b->from + b->copied / 2 : NULL;
+        if (!b->from) b->copied = 0;
+    }
+    good = good && bench_run_case(&n) >= 0 && bench_measure(b, bench_run_case, &n, row);
+    if (!good) bench_fail(b, row->name, alore_last_error(&n.ctx)->text);
+    bench_scale(row, work * 1e-9);
+    if (!flops) row->peak = b->copy;
+    if (b->copied) free(b->from);
+    b->copied = 0;
+    alore_uninit(&n.ctx);
+    return good;
+}
+
+/* Every kernel, in every precision there is. Returns how many rows; fewer than there are: b->why. */
+static int bench_kernels(bench *b, bench_row rows[BENCH_ROWS]) {
+    int count = 0;
+    for (b->precision = 0; b->precision < BENCH_PRECISIONS; ++b->precision)
+        for (int i = 0; i < BENCH_CASES; ++i) {
+            const bench_case *c = &bench_cases[i];
+            if ((b->quick && !c->quick) || (b->precision > 0 && c->form > BENCH_ATTENTION)) continue;
+            if (b->progress) b->progress(b->user, c->name, count, BENCH_CASES * BENCH_PRECISIONS);
+            if (!bench_case_run(b, c, &rows[count])) return count;
+            count += rows[count].name[0] != 0;
+        }
+    b->precision = 0;
+    for (int i = 0; i < count; ++i) { /* now that the peaks are known */
+        bench_row *r = &rows[i];
+        if (r->type < BENCH_TYPES) r->peak = bench_peak(b, r->type);
+        r->share = r->peak > 0 ? r->rate / r->peak : 0;
+    }
+    return count;
+}
+
+/* ---- Networks --------------------------------------------------------------------- */
+
+typedef struct bench_stepper {
+    alore_run *run;
+    bool train;
+} bench_stepper;
+
+static double bench_step(void *arg) {
+    const bench_stepper *s = (const bench_stepper *)arg;
+    double start = bench_now();
+    if (s->train ? alore_backward(s->run, 0) : alore_forward(s->run, 0)) return -1;
+    if (s->train && alore_step(s->run, NULL, 1e-3f, NULL)) return -1;
+    return bench_now() - start;
+}
+
+/* Steps of a run, one warm-up first: images a second in `row`, and their share of the peak of all threads
+ * by the plan's operations. b->least and b->most tell how many steps. */
+static bool bench_network(bench *b, const alore_plan *p, alore_run *run, bool train, int batch,
+                          bench_row *row) {
+    bench_stepper s = {run, train};
+    row->type = b->precision;
+    if (bench_step(&s) < 0 || !bench_measure(b, bench_step, &s, row)) return false;
+    bench_scale(row, batch);
+    row->peak = bench_peak(b, row->type);
+    row->share = row->peak > 0 ? row->rate * alore_plan_flops(p) * 1e-9 / row->peak : 0;
+    return true;
+}
+
+/* Answer each line of stdin with the seconds of one step (and the loss); "q" or the end: peak memory. */
+static inline bool bench_serve(alore_run *run, bool train) {
+    bench_stepper s = {run, train};
+    struct rusage used;
+    char line[64];
+    if (bench_step(&s) < 0) return false;
+    const float *loss = alore_run_output(run, "loss");
+    printf("READY %.9g\n", loss ? (double)*loss : 0.0);
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin) && line[0] != 'q') {
+        double t = bench_step(&s);
+        if (t < 0) return false;
+        printf("%.6f\n", t);
+        fflush(stdout);
+    }
+    getrusage(RUSAGE_SELF, &used);
+    printf("RSS %ld\n", (long)used.ru_maxrss);
+    return true;
+}
+
+/* Bytes of memory that the process had at most. */
+static inline uint64_t bench_peak_rss(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+#if defined(__APPLE__)
+    return (uint64_t)used.ru_maxrss;
+#else
+    return (uint64_t)used.ru_maxrss * 1024;
+#endif
+}
+
+/* What the planner promises: the checkpoint's tensors and all that a run is given. */
+static inline uint64_t bench_planned(const alore_plan *p) {
+    alore_memory m = alore_plan_memory(p);
+    return (uint64_t)m.base + m.total;
+}
+
+#endif
