@@ -5755,11 +5755,21 @@ static void t_cli_errors(void)
         const char *arguments, *says;
     } rows[] = {
     {2, "",
-     "command: missing: info, sites, plan, train, eval, predict, merge, export, count, help, con"},
+     "command: missing: info, sites, plan, train, eval, predict, merge, export, count, bench, he"},
     {2, "frobnicate",
      "frobnicate: no such command: info, sites, plan, train, eval, predict, merge, export, count"},
-    {2, "bench",
-     "bench: not in this version"},
+    {2, "bench --steps 2",
+     "--steps: needs a network: --weights FILE or --backbone SPEC"},
+    {2, "bench --backbone vit:img=8,patch=4,dim=8,depth=1,heads=2,classes=3 --train",
+     "--attach: missing: --train asks for rules"},
+    {2, "bench --backbone vit:img=8,patch=4,dim=8,depth=1,heads=2,classes=3 --steps 0",
+     "--steps: '0' is not from 1 to 64"},
+    {2, "bench --out z.st",
+     "--out: no option of bench, which has"},
+    {2, "bench --backbone vit_no_such",
+     "--backbone: "},
+    {1, "bench --weights gone.st",
+     "gone.st: "},
     {2, "convert a b",
      "convert: not in this version"},
     {2, "analyse x",
@@ -5977,6 +5987,45 @@ static void t_cli_files(void)
     for (size_t i = 0; i < sizeof help / sizeof *help; ++i)
         ok_cli(!t_shell("./alore %s", help[i]) && strlen(t_wrote("out")) > 20, "%s", help[i]);
     ok_cli(strstr((t_shell("./alore help alore"), t_wrote("out")), "147520") != NULL, "%s", t_wrote("out"));
+}
+
+/* Every number behind a key of what the last command wrote lies above `low` and is at most `high`. */
+static bool t_keyed(const char *key, double low, double high, int least)
+{
+    const char *at = t_wrote("out");
+    int seen = 0;
+    for (size_t n = strlen(key); (at = strstr(at, key)); ++seen) {
+        char *end;
+        double x = strtod(at += n, &end);
+        if (end == at || !(x > low && x <= high)) return false;
+    }
+    return seen >= least;
+}
+
+/* bench tells its keys with numbers that can be. */
+static void t_cli_bench(void)
+{
+    static const char *const nets[] = {"", "--train --attach 'alore:rank=2@qkv;unfreeze@head'"};
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("./alore bench --quick --json -q"), "kernels: %s", t_wrote("err"));
+    ok_cli(t_keyed("\"peak_f32\":", 0, 1e5, 1) && t_keyed("\"peak_bf16\":", 0, 1e5, 1) &&
+           t_keyed("\"gflops\":", 0, 1e5, 4) && t_keyed("\"gbs\":", 0, 1e5, 1) &&
+           t_keyed("\"share\":", 0, 1.2, 5) && strstr(t_wrote("out"), "\"rows\":[{\"name\":\"gemm f32 ") &&
+           strstr(t_wrote("out"), "\"skinny f32 197x192x16\"") &&
+           strstr(t_wrote("out"), "\"attention forward f32 "),
+       "kernels");
+    for (int i = 0; i < 2; ++i) {
+        ok_cli(!t_shell("./alore bench --weights base.safetensors --batch 2 --steps 2 --quick --json -q %s", nets[i]),
+           "%s: %s", nets[i], t_wrote("err"));
+        ok_cli(t_keyed("\"images_per_second\":", 0, 1e7, 1) && t_keyed("\"min\":", 0, 1e7, 1) &&
+               t_keyed("\"max\":", 0, 1e7, 1) && t_keyed("\"share\":", 0, 1.2, 1) &&
+               t_keyed("\"planned_bytes\":", 1e4, 1e9, 1) && t_keyed("\"peak_rss\":", 1e5, 1e11, 1),
+           "%s", nets[i]);
+    }
+    ok_cli(!t_shell("echo go | ./alore bench --backbone vit:img=8,patch=4,dim=8,depth=1,heads=2,classes=3 "
+                "--batch 1 --serve") &&
+           !strncmp(t_wrote("out"), "READY ", 6) && strstr(t_wrote("out"), "RSS "),
+       "serve: %s", t_wrote("err"));
 }
 
 /* The same bytes for any number of threads, with dropout, stochastic depth and all. */
@@ -6323,7 +6372,7 @@ static const t_row t_rows[] = {
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_merge) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(cli_errors)
-    T(cli_files) T(cli_threads) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
+    T(cli_files) T(cli_bench) T(cli_threads) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
     T(cli_hostile) T(cli_golden) T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
 };

@@ -11,6 +11,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define ALORE_IMPLEMENTATION
 #include "../alore.h"
+#include "bench.h"
 #include "data.h"
 #include <float.h>
 #include <time.h>
@@ -28,7 +29,7 @@ typedef struct settings {
     double warmup[2]; /* steps, or with [1] passes */
     int isa, precision, head_init, recompute, optimizer, decay_what, schedule, shuffle;
     int keep, dtype, as; /* indices into the words of their options */
-    bool json, quiet, help, any_base, train, records, features, drop_last;
+    bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve;
 } settings;
 
 typedef struct block { /* memory that lives as long as the call */
@@ -60,10 +61,10 @@ typedef struct command {
 /* clang-format off */
 enum {
     C_INFO = 1, C_SITES = 2, C_PLAN = 4, C_TRAIN = 8, C_EVAL = 16, C_PREDICT = 32, C_MERGE = 64,
-    C_EXPORT = 128, C_COUNT = 256, C_HELP = 512,
+    C_EXPORT = 128, C_COUNT = 256, C_HELP = 512, C_BENCH = 1024,
     C_ADAPTER = C_EVAL | C_PREDICT | C_MERGE | C_EXPORT,
     C_DATA = C_TRAIN | C_EVAL | C_PREDICT,
-    C_NET = C_SITES | C_PLAN | C_TRAIN | C_ADAPTER | C_COUNT,
+    C_NET = C_SITES | C_PLAN | C_TRAIN | C_ADAPTER | C_COUNT | C_BENCH,
     C_ALL = C_NET | C_INFO | C_HELP
 };
 /* clang-format on */
@@ -188,6 +189,14 @@ static void progress(app *a, const char *what, double done, double total, double
             tty ? "[" : "", tty ? bar : "", tty ? "] " : "", done, total, note,
             done / (spent > 0 ? spent : 1), (int)(left / 60), (int)left % 60, tty ? "" : "\n");
     a->line = tty;
+}
+
+/* Case `done` of `total` begins; on a terminal only. */
+static void progress_line(app *a, const char *what, int done, int total)
+{
+    if (a->set.quiet || !isatty(2)) return;
+    fprintf(stderr, "\r\033[K%d of %d: %s", done + 1, total, what);
+    a->line = true;
 }
 
 typedef struct bytes { /* a writer's memory */
@@ -370,34 +379,35 @@ static const option options[] = {
      "outputs of the head; else as the data, the backbone or the head say"},
     {"--head-init", "zero|normal|keep", WORD, AT(head_init), 0, 0, "zero", C_NET,
      "makes the head new, or forbids that"},
-    {"--attach", "RULES", TEXT, AT(attach), 0, 0, NULL, C_SITES | C_PLAN | C_TRAIN | C_COUNT,
+    {"--attach", "RULES", TEXT, AT(attach), 0, 0, NULL, C_SITES | C_PLAN | C_TRAIN | C_COUNT | C_BENCH,
      "what learns where: \"alore:rank=4@qkv|fc1;unfreeze@head\""},
     {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER,
      "brings its rules, its head and the fingerprint of its base"},
     {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_TRAIN,
      "take the adapter though it was made for another base"},
-    {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA,
+    {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
      "FILE.safetensors, DIR, list:FILE[,root=DIR], idx:IMAGES,LABELS, cifar10:DIR, "
      "cifar100:DIR, and [a:b] behind any of them"},
     {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_TRAIN, "evaluate after every pass"},
-    {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA,
+    {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA | C_BENCH,
      "resize=HxW[:bilinear|bicubic], short=N[:..], crop=N|HxW, mean=M, std=S, joined by "
      "commas; else the checkpoint's, else the family's"},
     {"--out", "PATH", TEXT, AT(out), 0, 0, NULL, C_TRAIN | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
-    {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA, "samples at a time"},
+    {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA | C_BENCH, "samples at a time"},
     {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_TRAIN,
      "start from these parameters, the frozen ones, too"},
     {"--epochs", "E", REAL, AT(epochs), 0, 1e6, "10", C_TRAIN, "passes over the data"},
-    {"--steps", "S", WHOLE, AT(steps), 0, 1e9, NULL, C_TRAIN, "steps, in place of --epochs"},
+    {"--steps", "S", WHOLE, AT(steps), 0, 1e9, NULL, C_TRAIN | C_BENCH,
+     "steps, in place of --epochs; bench: how many are timed, 1 to 64, else 5"},
     {"--accumulate", "N", WHOLE, AT(accumulate), 1, 1 << 20, "1", C_TRAIN, "batches to a step"},
-    {"--optimizer", "adamw|sgd", WORD, AT(optimizer), 0, 0, "adamw", C_TRAIN | C_PLAN, ""},
+    {"--optimizer", "adamw|sgd", WORD, AT(optimizer), 0, 0, "adamw", C_TRAIN | C_PLAN | C_BENCH, ""},
     {"--lr", "X", REAL, AT(lr), 0, 1e6, "1e-3", C_TRAIN, "learning rate"},
     {"--weight-decay", "X", REAL, AT(decay), 0, 1e6, "0", C_TRAIN,
      "AdamW: decoupled; SGD: added to the gradient"},
     {"--decay", "all|matrices", WORD, AT(decay_what), 0, 0, "all", C_TRAIN, "what decays"},
     {"--betas", "A,B", PAIR, AT(betas), 0, 0.9999999, "0.9,0.999", C_TRAIN, "of AdamW"},
     {"--eps", "X", REAL, AT(eps), 0, 1, "1e-8", C_TRAIN, "of AdamW"},
-    {"--momentum", "X", REAL, AT(momentum), 0, 0.9999999, "0", C_TRAIN | C_PLAN, "of SGD"},
+    {"--momentum", "X", REAL, AT(momentum), 0, 0.9999999, "0", C_TRAIN | C_PLAN | C_BENCH, "of SGD"},
     {"--schedule", "constant|cosine", WORD, AT(schedule), 0, 0, "cosine", C_TRAIN, ""},
     {"--warmup", "STEPS|xE", WARMUP, AT(warmup), 0, 1e9, "0", C_TRAIN, "steps, or E passes, of rising rate"},
     {"--lr-min", "X", REAL, AT(lr_min), 0, 1e6, "0", C_TRAIN, "where the cosine ends"},
@@ -407,8 +417,8 @@ static const option options[] = {
     {"--shuffle", "on|off", WORD, AT(shuffle), 0, 0, "on", C_TRAIN, "order of each pass"},
     {"--drop-last", NULL, FLAG, AT(drop_last), 0, 0, NULL, C_TRAIN,
      "leave out what does not fill the last batch of a pass"},
-    {"--train", NULL, FLAG, AT(train), 0, 0, NULL, C_PLAN, "plan training"},
-    {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep", C_TRAIN | C_PLAN,
+    {"--train", NULL, FLAG, AT(train), 0, 0, NULL, C_PLAN | C_BENCH, "training, not inference"},
+    {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep", C_TRAIN | C_PLAN | C_BENCH,
      "keep activations, keep block inputs, or the least that fits --memory"},
     {"--records", NULL, FLAG, AT(records), 0, 0, NULL, C_PLAN, "print every record"},
     {"--checkpoint", "FILE", TEXT, AT(checkpoint), 0, 0, NULL, C_TRAIN,
@@ -422,6 +432,9 @@ static const option options[] = {
      "type of the tensors that change; else as they are"},
     {"--tolerance", "X", REAL, AT(tolerance), 0, 1, "1e-5", C_MERGE,
      "largest relative difference of merged and unmerged sites, as stored; else the exact matrix is judged"},
+    {"--quick", NULL, FLAG, AT(quick), 0, 0, NULL, C_BENCH, "small shapes and few samples: does it run?"},
+    {"--serve", NULL, FLAG, AT(serve), 0, 0, NULL, C_BENCH,
+     "NETWORK: say READY, then answer each line with the seconds of one step, q with the peak memory"},
     {"--as", "peft|lora", WORD, AT(as), 0, 0, NULL, C_EXPORT, ""},
     {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
     {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
@@ -1878,6 +1891,149 @@ static int run_count(app *a)
     return 0;
 }
 
+/* ---- bench ------------------------------------------------------------------ */
+
+static void bench_progress(void *user, const char *what, int done, int total)
+{
+    progress_line((app *)user, what, done, total);
+}
+
+static void put_peaks(report *r, const bench *b)
+{
+    put_real(r, "peak_f32", bench_peak(b, BENCH_F32));
+    put_real(r, "peak_bf16", bench_peak(b, BENCH_BF16));
+    put_real(r, "peak_i8", bench_peak(b, BENCH_I8));
+    put_whole(r, "threads", (uint64_t)b->threads);
+    put_string(r, "isa", bench_isa(b));
+}
+
+static int run_kernels(app *a, bench *b)
+{
+    bench_row *list = (bench_row *)take(a, BENCH_ROWS, sizeof *list);
+    if (!list) return 1;
+    int count = bench_kernels(b, list);
+    if (b->why) return fail(a, 1, "bench", "%s", b->why);
+    end_line(a);
+    report r = put_begin(a);
+    put_peaks(&r, b);
+    if (!r.json) printf("\n%-34s %9s %16s   %20s  of samples\n", "kernel", "", "of the peak", "range");
+    put_open(&r, "rows", '[');
+    for (int i = 0; i < count; ++i) {
+        const bench_row *row = &list[i];
+        const bool flops = row->type < BENCH_TYPES;
+        if (!r.json) {
+            printf("%-34s %9.2f %-8s %5.1f %%   %9.2f to %-9.2f %d of %d\n", row->name, row->rate,
+                   flops ? "GFLOP/s" : "GB/s", 100 * row->share, row->low, row->high, row->kept, row->samples);
+            continue;
+        }
+        put_open(&r, NULL, '{');
+        put_string(&r, "name", row->name);
+        put_real(&r, flops ? "gflops" : "gbs", row->rate);
+        put_real(&r, "share", row->share);
+        put_real(&r, "min", row->low);
+        put_real(&r, "max", row->high);
+        put_whole(&r, "kept", (uint64_t)row->kept);
+        put_whole(&r, "samples", (uint64_t)row->samples);
+        put_close(&r, '}');
+    }
+    put_close(&r, ']');
+    put_end(&r);
+    return 0;
+}
+
+static alore_status build_for_bench(alore_ctx *ctx, const void *arg, const char *rules, alore_model **out)
+{
+    const network *n = (const network *)arg;
+    alore_status status = alore_model_create(ctx, out);
+    if (!status) status = alore_attach(*out, rules);
+    if (status) return status;
+    alore_id image = alore_input(*out, "image", ALORE_F32, n->config.height * n->config.width, 3);
+    alore_id y = alore_vit(*out, image, &n->config);
+    alore_output(*out, n->config.no_head ? "y" : "logits", y);
+    return alore_model_finish(*out);
+}
+
+/* The batch: items of --data, one after the other, or random numbers. */
+static int fill_batch(app *a, const network *n, const machine *m)
+{
+    source d = {0};
+    const int batch = (int)a->set.batch, classes = n->config.classes;
+    const size_t each = 3 * (size_t)n->config.height * (size_t)n->config.width;
+    int32_t *label = (int32_t *)alore_run_input(m->run, "label");
+    int rc = a->set.data ? open_source(a, "--data", a->set.data, &d) : 0;
+    if (!rc && a->set.data && label) rc = check_labels(a, n, &d);
+    if (!rc && a->set.data) rc = find_transform(a, n, &d);
+    for (int i = 0; !rc && i < batch; ++i) {
+        if (a->set.data) rc = fill(a, n, m, &d, i, i % d.data.count);
+        if (label) label[i] = a->set.data ? data_label(&d.data, i % d.data.count) : i % classes;
+    }
+    if (!a->set.data) bench_fill((float *)alore_run_input(m->run, "image"), (size_t)batch * each, 0, 1, 5);
+    return rc;
+}
+
+/* Steps of a network, on its own weights or random ones. */
+static int run_network(app *a, bench *b)
+{
+    const settings *s = &a->set;
+    network n;
+    machine m = {NULL, NULL, NULL};
+    bench_row row = {0};
+    int rc = open_network(a, &n, NULL);
+    if (!rc) rc = settle_head(a, &n, NULL, true);
+    if (!rc && s->train && n.config.no_head) return fail(a, 1, "--train", "the network has no head; --classes makes one");
+    if (!rc && !n.file && bench_weights(&a->ctx, build_for_bench, &n, s->seed, &n.base))
+        return fail_library(a, 1, "network");
+    if (!rc) rc = make_machine(a, &n, s->attach, s->train, (int)s->batch, &m);
+    if (!rc) rc = fill_batch(a, &n, &m);
+    if (rc) return rc;
+    if (s->serve) return bench_serve(m.run, s->train) ? 0 : fail_library(a, 1, "bench");
+    if (!bench_network(b, m.plan, m.run, s->train, (int)s->batch, &row)) return fail_library(a, 1, "bench");
+    end_line(a);
+    report r = put_begin(a);
+    put_real(&r, "images_per_second", row.rate);
+    put_real(&r, "min", row.low);
+    put_real(&r, "max", row.high);
+    put_share(&r, "share", row.share);
+    put_whole(&r, "planned_bytes", bench_planned(m.plan));
+    put_whole(&r, "peak_rss", bench_peak_rss());
+    put_real(&r, "flops", alore_plan_flops(m.plan));
+    put_whole(&r, "batch", (uint64_t)s->batch);
+    put_whole(&r, "steps", (uint64_t)row.samples);
+    put_whole(&r, "kept", (uint64_t)row.kept);
+    put_peaks(&r, b);
+    put_end(&r);
+    return 0;
+}
+
+static int run_bench(app *a)
+{
+    const settings *s = &a->set;
+    const bool net = s->weights || s->backbone;
+    static const char *const of_network[] = {"--train", "--attach", "--batch", "--steps", "--data", "--serve"};
+    for (size_t i = 0; !net && i < sizeof of_network / sizeof *of_network; ++i)
+        if (is_given(a, of_network[i]))
+            return fail(a, 2, of_network[i], "needs a network: --weights FILE or --backbone SPEC");
+    if (net && s->train && !s->attach) return fail(a, 2, "--attach", "missing: --train asks for rules");
+    if (is_given(a, "--steps") && (s->steps < 1 || s->steps > BENCH_SAMPLES))
+        return fail(a, 2, "--steps", "'%lld' is not from 1 to %d", (long long)s->steps, BENCH_SAMPLES);
+    bench *b = (bench *)take(a, 1, sizeof *b);
+    if (!b) return 1;
+    b->isa = s->isa;
+    b->precision = s->precision;
+    b->quick = s->quick;
+    b->progress = bench_progress;
+    b->user = a;
+    if (net) {
+        b->least = b->most = is_given(a, "--steps") ? (int)s->steps : s->quick ? 1 : 5;
+        b->sample = 1e-9; /* a sample is one step */
+        b->patience = 1e9;
+    }
+    int rc = s->serve || bench_open(b, net ? (int)s->threads : 1) ? 0 : fail(a, 1, "bench", "%s", b->why);
+    if (!rc) rc = net ? run_network(a, b) : run_kernels(a, b);
+    bench_close(b);
+    return rc;
+}
+
 /* ---- The commands, help, main ----------------------------------------------- */
 
 static int run_help(app *a);
@@ -1901,9 +2057,10 @@ static const command commands[] = {
      "the adapter for others", "--weights --adapter --as --out", run_export},
     {"count", C_COUNT, "[--backbone SPEC] [--attach RULES]",
      "trainable parameters; without rules the table of all methods", "", run_count},
+    {"bench", C_BENCH, "[NETWORK [--train --attach RULES] --batch N --steps S]",
+     "speed as a share of what the machine can do: kernels on one thread, or a network's steps", "", run_bench},
     {"help", C_HELP, "[COMMAND|METHOD]", "more about one of them", "", run_help},
     {"convert", 0, "", "", "", NULL},
-    {"bench", 0, "", "", "", NULL},
     {"analyse", 0, "", "", "", NULL},
 };
 /* clang-format on */
@@ -1975,7 +2132,7 @@ static int run_help(app *a)
         if (!a->operand && c->run) printf("  alore %-8s %s\n%17s%s\n", c->name, c->usage, "", c->help);
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", c->name);
     }
-    if (!a->operand) printf("\nNot in this version: convert, bench, analyse.\nMethods:");
+    if (!a->operand) printf("\nNot in this version: convert, analyse.\nMethods:");
     for (int i = 0; (m = alore_method_at(&a->ctx, i)); ++i) {
         if (!a->operand) printf(" %s", m->name);
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s, ", m->name);
