@@ -4,6 +4,7 @@
 #   make test    every test, with the sanitizers; last line "N passed, N failed"
 #   make         the command line, build/alore
 #   make check   style, order of sections, every prefix of the header compiles
+#   make bench   kernels and networks as shares of the machine's peak; make peers: beside others
 
 CC      ?= cc
 CXX     ?= c++
@@ -24,6 +25,7 @@ SAN      = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 EXAMPLES = hello finetune merge_and_run custom_method no_malloc
 DATA    ?= fashion
 PREFIX  ?= /usr/local
+PYTHON  ?= python3
 
 all: build/alore
 
@@ -69,7 +71,11 @@ build/bench: bench/bench.c tools/bench.h alore.h | build
 	$(CC) $(STD) $(CFLAGS) $< -o $@ $(LDLIBS)
 
 bench: build/bench
-	build/bench
+	build/bench $(BENCHFLAGS)
+
+# Beside PyTorch, ONNX Runtime and OpenVINO: pip install -r bench/requirements.txt
+peers: build/alore
+	$(PYTHON) bench/peers.py $(PEERFLAGS)
 
 format:
 	clang-format -i tools/*.c tools/*.h examples/*.c tests/*.c bench/*.c
@@ -82,4 +88,4 @@ install: build/alore
 clean:
 	rm -rf build
 
-.PHONY: all demo examples test check bench format install clean
+.PHONY: all demo examples test check bench peers format install clean

@@ -1986,7 +1986,7 @@ static int run_network(app *a, bench *b)
     if (!rc) rc = make_machine(a, &n, s->attach, s->train, (int)s->batch, &m);
     if (!rc) rc = fill_batch(a, &n, &m);
     if (rc) return rc;
-    if (s->serve) return bench_serve(m.run, s->train) ? 0 : fail_library(a, 1, "bench");
+    if (s->serve) return bench_serve(m.run, s->train, (int)s->batch) ? 0 : fail_library(a, 1, "bench");
     if (!bench_network(b, m.plan, m.run, s->train, (int)s->batch, &row)) return fail_library(a, 1, "bench");
     end_line(a);
     report r = put_begin(a);

@@ -704,14 +704,34 @@ static bool bench_network(bench *b, const alore_plan *p, alore_run *run, bool tr
     return true;
 }
 
-/* Answer each line of stdin with the seconds of one step (and the loss); "q" or the end: peak memory. */
-static inline bool bench_serve(alore_run *run, bool train) {
-    bench_stepper s = {run, train};
+/* Bytes of memory that the process had at most. Linux's getrusage would count those of the program that
+ * started this one. */
+static inline uint64_t bench_peak_rss(void) {
     struct rusage used;
+    unsigned long long kilobytes = 0;
+    char line[128];
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && !kilobytes && fgets(line, sizeof line, f)) sscanf(line, "VmHWM: %llu", &kilobytes);
+    if (f) fclose(f);
+    if (kilobytes) return kilobytes * 1024;
+    getrusage(RUSAGE_SELF, &used);
+#if defined(__APPLE__)
+    return (uint64_t)used.ru_maxrss;
+#else
+    return (uint64_t)used.ru_maxrss * 1024;
+#endif
+}
+
+/* Answer each line of stdin with the seconds of one step, "q" or the end with the peak memory. Before the
+ * first, when all is warm, comes the mean loss of the batch as the first step found it. */
+static inline bool bench_serve(alore_run *run, bool train, int batch) {
+    bench_stepper s = {run, train};
     char line[64];
+    double mean = 0;
     if (bench_step(&s) < 0) return false;
     const float *loss = alore_run_output(run, "loss");
-    printf("READY %.9g\n", loss ? (double)*loss : 0.0);
+    for (int i = 0; loss && i < batch; ++i) mean += (double)loss[i] / batch;
+    printf("READY %.9g\n", mean);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && line[0] != 'q') {
         double t = bench_step(&s);
@@ -719,20 +739,8 @@ static inline bool bench_serve(alore_run *run, bool train) {
         printf("%.6f\n", t);
         fflush(stdout);
     }
-    getrusage(RUSAGE_SELF, &used);
-    printf("RSS %ld\n", (long)used.ru_maxrss);
+    printf("RSS %llu\n", (unsigned long long)bench_peak_rss());
     return true;
-}
-
-/* Bytes of memory that the process had at most. */
-static inline uint64_t bench_peak_rss(void) {
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-#if defined(__APPLE__)
-    return (uint64_t)used.ru_maxrss;
-#else
-    return (uint64_t)used.ru_maxrss * 1024;
-#endif
 }
 
 /* What the planner promises: the checkpoint's tensors and all that a run is given. */
