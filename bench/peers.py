@@ -6,7 +6,7 @@ Every contestant is a process that warms up and then does one step whenever it i
 meanwhile, and rounds go A B C A B C, so that what else the machine does hits all alike. First all must give the same
 logits. Results pile up in bench/peers.json by model, cores and case; bench/README.md and bench/peers.svg show them.
 """
-import argparse, collections, datetime, glob, json, os, platform, signal, subprocess, sys, time
+import argparse, atexit, collections, datetime, glob, json, os, platform, signal, subprocess, sys, time
 from pathlib import Path
 
 CASES = {"infer32": "inference, f32", "infer16": "inference, bf16", "infer8": "inference, int8", "batch1": "inference, f32, batch 1",
@@ -205,6 +205,7 @@ def export(a):
 
 # ---- the contest ----------------------------------------------------------------------------------------------------
 
+STARTED = []
 Contestant = collections.namedtuple("Contestant", "peer form dtype command env")
 
 
@@ -245,6 +246,7 @@ def start(a, c, k):
     extra = [] if c.peer == "alore" else ["--logits", str(logits)]
     p = subprocess.Popen(c.command + extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "w"), text=True,
                          env={**os.environ, **c.env}, bufsize=1)
+    STARTED.append(p)
     for line in p.stdout:
         if line.startswith("READY"):
             os.kill(p.pid, signal.SIGSTOP)
@@ -420,23 +422,31 @@ def main():
     a.peers = [p for p in a.peers.split(",") if p]
     store = a.out / "peers.json"
     results = json.loads(store.read_text()) if store.exists() and not a.smoke else []
-    wrong = []
-    if not a.show:
-        results, wrong = measure(a, cases, results)
-    order = {c: i for i, c in enumerate(CASES)}
-    results.sort(key=lambda r: (-MODELS[r["model"]][0], order[r["case"]], r["cores"]))
     a.out.mkdir(parents=True, exist_ok=True)
-    store.write_text(json.dumps(results, indent=1) + "\n")
-    (a.out / "README.md").write_text(page(results, "python bench/peers.py --cores %d --rounds %d" % (a.cores, a.rounds)))
-    (a.out / "peers.svg").write_text(picture(results))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    atexit.register(lambda: [p.kill() for p in STARTED if p.poll() is None])
+    wrong, order = [], {c: i for i, c in enumerate(CASES)}
+    for case in cases if not a.show else [None]:
+        if case:
+            if case == cases[0]:
+                prepare(a)
+            print(f"{a.model}, {CASES[case]}, {a.cores} cores", file=sys.stderr)
+            result, bad = contest(a, case)
+            wrong += bad
+            results = [r for r in results if (r["model"], r["case"], r["cores"]) != (a.model, case, a.cores)] + [result]
+        results.sort(key=lambda r: (-MODELS[r["model"]][0], order[r["case"]], r["cores"]))
+        store.write_text(json.dumps(results, indent=1) + "\n")
+        (a.out / "README.md").write_text(page(results, f"python bench/peers.py --cores {a.cores} --rounds {a.rounds}"))
+        (a.out / "peers.svg").write_text(picture(results))
     print("\n".join(line for line in page(results, "").splitlines() if line.startswith(("|", "##", "**This"))))
     for line in wrong:
         print("peers: " + line, file=sys.stderr)
     return 1 if wrong else 0
 
 
-def measure(a, cases, results):
-    import numpy as np, onnxruntime, openvino, torch
+def prepare(a):
+    """Files, versions, the peak of this machine, and what PyTorch makes of it in f32."""
+    import onnxruntime, openvino, torch
     from torch.nn import functional as F
     if (os.cpu_count() or 1) < a.cores:
         sys.exit(f"peers: --cores {a.cores}, but the machine has {os.cpu_count()}")
@@ -460,13 +470,7 @@ def measure(a, cases, results):
     with torch.inference_mode():
         reference = torch_model(a.folder, a.model).eval()(x)
         a.loss = F.cross_entropy(reference, y.long()).item()
-    a.reference, wrong = reference.numpy(), []
-    for case in cases:
-        print(f"{a.model}, {CASES[case]}, {a.cores} cores", file=sys.stderr)
-        result, bad = contest(a, case)
-        wrong += bad
-        results = [r for r in results if (r["model"], r["case"], r["cores"]) != (a.model, case, a.cores)] + [result]
-    return results, wrong
+    a.reference = reference.numpy()
 
 
 if __name__ == "__main__":
