@@ -2,8 +2,9 @@
  *
  * A burst of products that never leave the registers tells the peak, a copy of as many bytes that of
  * memory. Bursts stand before and after every sample: a sample counts if both are near the best burst of
- * the run and its thread kept its core, so that other work on the machine does not spoil a row. Where no
- * sample counts, the median of all is told, and `kept` is 0.
+ * the run, so that other work on the machine does not spoil a row. Where no sample counts, the median of
+ * all is told, and `kept` is 0. A sample is the median of many calls, so that losing the core for a moment
+ * does not matter; a kernel that runs long on its one thread is timed by the time it had a core.
  *
  * A kernel is measured through a model of one record, built, planned and run by the public interface: what
  * a user gets, with packing at binding and all. Used by `alore bench` and bench/bench.c, after alore.h. */
@@ -25,6 +26,7 @@ enum {
     BENCH_PRECISIONS = 1, /* of these, those that the library computes in */
     BENCH_SAMPLES = 64,   /* most samples of a row */
     BENCH_ROWS = 96,
+    BENCH_CALLS = 512,   /* most of a sample */
     BENCH_BURSTS = 1024, /* of a type that are remembered */
     BENCH_THREADS = 256  /* most that a burst uses */
 };
@@ -52,6 +54,7 @@ typedef struct bench {
     size_t copied; /* bytes of a copy, read and written together; 0: none */
     char *from, *to;
     double copy; /* the best copy so far, GB/s */
+    int calls;   /* at least, of a sample */
     int kind;
     unsigned arrived;
     double start[BENCH_THREADS], stop[BENCH_THREADS];
@@ -233,6 +236,7 @@ static bool bench_fail(bench *b, const char *what, const char *why) {
 
 /* Peaks of `threads` threads; what is not set in `b` is as for a full run, or a quick one. */
 static bool bench_open(bench *b, int threads) {
+    b->calls = 1;
     b->threads = threads < 1 ? 1 : threads > BENCH_THREADS ? (int)BENCH_THREADS : threads;
     if (!b->least) b->least = b->quick ? 2 : 5;
     if (!b->most) b->most = b->quick ? 3 : 40;
@@ -253,7 +257,7 @@ static bool bench_open(bench *b, int threads) {
             spent = bench_now() - start;
             if (flops * (double)n / spent * 1e-9 > alone) alone = flops * (double)n / spent * 1e-9;
         }
-        b->loops[type] = n;
+        b->loops[type] = (long)(alone * 1e9 * 2e-4 / flops) + 1;
         /* all threads together, until they do what one does alone, or for a while */
         start = bench_now();
         for (int i = 0; i < (b->quick ? 10 : 50) ||
@@ -288,29 +292,31 @@ static double bench_peak(const bench *b, int type) {
 /* Do it once. Returns the seconds of the part that is measured, below 0: it failed. */
 typedef double (*bench_work)(void *arg);
 
+/* Median of numbers that are sorted thereby. */
+static double bench_median(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, bench_by_value);
+    return n % 2 ? x[n / 2] : (x[n / 2] + x[n / 2 - 1]) / 2;
+}
+
 /* How often a second `work` can be done: median, least and most of the samples that count. */
 static bool bench_measure(bench *b, bench_work work, void *arg, bench_row *row) {
-    double rate[BENCH_SAMPLES], gate[BENCH_SAMPLES], begin = bench_now();
+    double rate[BENCH_SAMPLES], gate[BENCH_SAMPLES], call[BENCH_CALLS], begin = bench_now();
     int n = 0, kept = 0;
     while (n < BENCH_SAMPLES && n < b->most &&
            bench_now() - begin < (n < b->least ? 8 * b->patience : b->patience) &&
            (n < b->least || kept < b->least)) {
-        double sum = 0, before = bench_burst(b, BENCH_F32), wall = bench_now(), cpu = bench_cpu_time();
+        double sum = 0, before = bench_burst(b, BENCH_F32), wall = bench_now();
         int count = 0;
         bench_copy(b);
-        do {
-            double t = work(arg);
-            if (t < 0) return false;
-            sum += t;
-            ++count;
-        } while (sum < b->sample && bench_now() - wall < 8 * b->sample);
-        cpu = bench_cpu_time() - cpu;
-        wall = bench_now() - wall;
+        while (count < BENCH_CALLS &&
+               (count < b->calls || (sum < b->sample && bench_now() - wall < 8 * b->sample))) {
+            if ((call[count] = work(arg)) < 0) return false;
+            sum += call[count++];
+        }
         bench_copy(b);
-        double after = bench_burst(b, BENCH_F32);
-        bool lost = b->threads == 1 && cpu < 0.97 * wall;
-        rate[n] = sum > 0 ? count / sum : 0;
-        gate[n++] = lost ? 0 : before < after ? before : after;
+        double after = bench_burst(b, BENCH_F32), median = bench_median(call, count);
+        rate[n] = median > 0 ? 1 / median : 0;
+        gate[n++] = before < after ? before : after;
         kept = 0;
         for (int i = 0; i < n; ++i) kept += gate[i] > BENCH_NEAR * b->best[BENCH_F32];
     }
@@ -322,8 +328,7 @@ static bool bench_measure(bench *b, bench_work work, void *arg, bench_row *row) 
             if (gate[i] > BENCH_NEAR * b->best[BENCH_F32]) rate[kept++] = rate[i];
         n = kept;
     }
-    qsort(rate, (size_t)n, sizeof *rate, bench_by_value);
-    row->rate = n % 2 ? rate[n / 2] : (rate[n / 2] + rate[n / 2 - 1]) / 2;
+    row->rate = bench_median(rate, n);
     row->low = rate[0];
     row->high = rate[n - 1];
     return true;
@@ -534,6 +539,7 @@ typedef struct bench_net {
     alore_run *run;
     int piece;  /* index of the measured record, or -1: the whole forward pass */
     bool adamw; /* the step is measured */
+    double (*clock)(void);
 } bench_net;
 
 typedef struct bench_search { /* a writer that looks for a record by its name */
@@ -565,17 +571,17 @@ static bool bench_search_write(void *user, const void *data, size_t bytes) {
 static double bench_run_case(void *arg) {
     bench_net *n = (bench_net *)arg;
     bool done = false;
-    double start = bench_now();
+    double start = n->clock();
     if (n->adamw) {
         if (alore_backward(n->run, 0)) return -1;
-        start = bench_now();
-        return alore_step(n->run, NULL, 1e-6f, NULL) ? -1 : bench_now() - start;
+        start = n->clock();
+        return alore_step(n->run, NULL, 1e-6f, NULL) ? -1 : n->clock() - start;
     }
-    if (n->piece < 0) return alore_forward(n->run, 0) ? -1 : bench_now() - start;
+    if (n->piece < 0) return alore_forward(n->run, 0) ? -1 : n->clock() - start;
     if (alore_begin(n->run, ALORE_BACKWARD, 0) || alore_advance(n->run, n->piece, &done)) return -1;
-    start = bench_now();
+    start = n->clock();
     if (alore_advance(n->run, 1, &done)) return -1;
-    double spent = bench_now() - start;
+    double spent = n->clock() - start;
     while (!done)
         if (alore_advance(n->run, 1 << 20, &done)) return -1;
     return spent;
@@ -604,6 +610,7 @@ static alore_status bench_case_open(const bench *b, const bench_case *c, bench_n
     size_t counts[2];
     memset(n, 0, sizeof *n);
     n->adamw = c->form == BENCH_ADAMW;
+    n->clock = bench_now;
     alore_status s = alore_init(&n->ctx, &config);
     if (s) return s;
     if (learns || c->form == BENCH_LINEAR || c->form == BENCH_NORM)
@@ -646,7 +653,11 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
         b->to = b->from ? b->from + b->copied / 2 : NULL;
         if (!b->from) b->copied = 0;
     }
-    good = good && bench_run_case(&n) >= 0 && bench_measure(b, bench_run_case, &n, row);
+    double once = good ? bench_run_case(&n) : -1;
+    const bool brief = once < 5e-4;
+    if (!brief) n.clock = bench_cpu_time; /* reading it takes a third of a microsecond */
+    b->calls = brief ? 5 : 1;
+    good = once >= 0 && bench_measure(b, bench_run_case, &n, row);
     if (!good) bench_fail(b, row->name, alore_last_error(&n.ctx)->text);
     bench_scale(row, work * 1e-9);
     if (!flops) row->peak = b->copy;
@@ -656,13 +667,19 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
     return good;
 }
 
+/* bf16: frozen products and attention; i8: these products forward; adapters and the rest stay f32. */
+static bool bench_wanted(const bench_case *c, int precision) {
+    if (precision == BENCH_BF16) return c->form == BENCH_LINEAR || c->form == BENCH_ATTENTION;
+    return precision == BENCH_F32 || (c->form == BENCH_LINEAR && !c->piece);
+}
+
 /* Every kernel, in every precision there is. Returns how many rows; fewer than there are: b->why. */
 static int bench_kernels(bench *b, bench_row rows[BENCH_ROWS]) {
     int count = 0;
     for (b->precision = 0; b->precision < BENCH_PRECISIONS; ++b->precision)
         for (int i = 0; i < BENCH_CASES; ++i) {
             const bench_case *c = &bench_cases[i];
-            if ((b->quick && !c->quick) || (b->precision > 0 && c->form > BENCH_ATTENTION)) continue;
+            if ((b->quick && !c->quick) || !bench_wanted(c, b->precision)) continue;
             if (b->progress) b->progress(b->user, c->name, count, BENCH_CASES * BENCH_PRECISIONS);
             if (!bench_case_run(b, c, &rows[count])) return count;
             count += rows[count].name[0] != 0;
