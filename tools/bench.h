@@ -460,19 +460,18 @@ enum { BENCH_CASES = sizeof bench_cases / sizeof *bench_cases };
 static alore_config bench_config(const bench *b, int threads) {
     alore_config c = ALORE_ZERO;
     c.threads = threads > 1 ? threads : 0;
-    (void)b; /* c.isa = b->isa: once alore_config has it */
+    c.isa = (alore_isa)b->isa;
     return c;
 }
 
 /* The level that the kernels ran at. */
 static const char *bench_isa(const bench *b) {
-    (void)b; /* the library's own word: once it has levels */
-    return "scalar";
+    return alore_isa_name((alore_isa)b->isa);
 }
 
 static void bench_opts(const bench *b, alore_plan_opts *o) {
-    (void)b; /* o->precision = b->precision: once alore_plan_opts has it */
-    (void)o;
+    static const alore_dtype types[] = {ALORE_F32, ALORE_BF16, ALORE_I8};
+    o->precision = types[b->precision];
 }
 
 /* Records are added one by one; `x` learns where its gradient is wanted. */
@@ -620,6 +619,7 @@ static alore_status bench_case_open(const bench *b, const bench_case *c, bench_n
     bench_opts(b, &o);
     if (!s) s = alore_plan_create(n->model, &o, &n->plan);
     if (!s && c->piece) s = alore_plan_print(n->plan, &search);
+    if (!s && base) s = alore_weights_pack(n->plan, base, NULL, &base);
     if (!s) s = alore_run_create(n->plan, base, &n->run);
     if (s) return s;
     counts[0] = n->adamw
@@ -667,9 +667,9 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
     return good;
 }
 
-/* bf16: frozen products and attention; i8: these products forward; adapters and the rest stay f32. */
+/* bf16: frozen products; i8: these products forward; attention, adapters and the rest stay f32. */
 static bool bench_wanted(const bench_case *c, int precision) {
-    if (precision == BENCH_BF16) return c->form == BENCH_LINEAR || c->form == BENCH_ATTENTION;
+    if (precision == BENCH_BF16) return c->form == BENCH_LINEAR;
     return precision == BENCH_F32 || (c->form == BENCH_LINEAR && !c->piece);
 }
 
