@@ -3177,8 +3177,25 @@ static ALO_INLINE void ALO_L(tile_of)(const ALO_L(strip) *s, int rows, const int
 ALO_TILER(tile_plain, ALO_L(nv), false, ALO_PACK_F32)
 ALO_TILER(tile_slim, 1, false, ALO_PACK_F32)
 ALO_TILER(tile_f32, ALO_L(nv), true, ALO_PACK_F32)
-ALO_TILER(tile_bf16, ALO_L(nv), true, ALO_PACK_BF16)
-ALO_TILER(tile_i8, ALO_L(nv), true, ALO_PACK_I8)
+/* Without such an instruction: four rows at once, which compiles faster. */
+#define ALO_SLOW_TILER(name, form)                                                                           \
+    ALO_APART static void ALO_L(name)(const ALO_L(strip) *s, int rows) {                                     \
+        ALO_L(strip) part = *s;                                                                              \
+        part.a_row = 1;                                                                                      \
+        part.a_col = rows;                                                                                   \
+        part.b_row = ALO_L(nr);                                                                              \
+        for (int i = 0, some; i < rows; i += some) {                                                         \
+            some = rows - i < 4 ? 1 : 4;                                                                     \
+            if (some == 4) ALO_L(tile)(&part, 4, ALO_L(nv), false, form);                                    \
+            if (some == 1) ALO_L(tile)(&part, 1, ALO_L(nv), false, form);                                    \
+            part.a += some;                                                                                  \
+            part.y += some * part.y_row;                                                                     \
+            if (part.from) part.from += some * part.from_row;                                                \
+        }                                                                                                    \
+    }
+ALO_SLOW_TILER(tile_bf16, ALO_PACK_BF16)
+ALO_SLOW_TILER(tile_i8, ALO_PACK_I8)
+#undef ALO_SLOW_TILER
 #ifdef ALO_OWN_DOTS
 ALO_TILER(tile_bf16_own, ALO_L(nv), true, ALO_PACK_BF16 + ALO_OWN)
 ALO_TILER(tile_i8_own, ALO_L(nv), true, ALO_PACK_I8 + ALO_OWN)
