@@ -1633,7 +1633,8 @@ typedef struct alo_walk {               /* an element of output 0               
     const alore_call *c;
     int s, r, j, samples, rows, cols;   /* sample, row of it, column; how many                       */
     int left;                           /* rows of all samples that are still to come                */
-    ptrdiff_t at[ALO_OPERANDS];         /* where the row of each operand begins                      */
+    bool fresh;                         /* no row was visited                                        */
+    ptrdiff_t at[ALO_OPERANDS], down[ALO_OPERANDS]; /* where the row of each operand begins, row to row */
     int step[ALO_OPERANDS];             /* from one column of it to the next: 0 where one repeats    */
     bool add;
 } alo_walk;
@@ -1688,8 +1689,11 @@ static bool alo_adds(const alore_call *c, int out, int s) {
 static alo_walk alo_walk_rows(const alore_call *c, int first, int last) {
     const int rows = c->t[ALO_Y]->rows, r = first % rows;
     alo_walk w = {c, first / rows - (r == 0), r - 1, 0, alo_copies(c, ALO_Y), rows, c->t[ALO_Y]->cols,
-                  last - first, {0}, {0}, alo_adds(c, ALO_Y, 0)};
-    for (int i = 0; i < ALO_OPERANDS; ++i) w.step[i] = c->t[i] && c->t[i]->cols > 1;
+                  last - first, true, {0}, {0}, {0}, alo_adds(c, ALO_Y, 0)};
+    for (int i = 0; i < ALO_OPERANDS; ++i) {
+        w.step[i] = c->t[i] && c->t[i]->cols > 1;
+        w.down[i] = c->t[i] && c->t[i]->rows > 1 ? c->t[i]->ld : 0;
+    }
     return w;
 }
 static alo_walk alo_walk_start(const alore_call *c) {
@@ -1697,11 +1701,17 @@ static alo_walk alo_walk_start(const alore_call *c) {
 }
 
 static ALO_INLINE bool alo_go_on(alo_walk *w) {
+    const bool down = !w->fresh && w->r + 1 < w->rows;
+    if (w->left-- <= 0) return false;
+    w->fresh = false;
     w->r = w->r + 1 < w->rows ? w->r + 1 : 0;
     w->s += w->r == 0;
-    for (int i = 0; i < ALO_OPERANDS && w->left > 0; ++i)
-        if (w->c->t[i]) w->at[i] = alo_begin(w->c->t[i], w->s, w->r);
-    return w->left-- > 0;
+    if (down)
+        for (int i = 0; i < ALO_OPERANDS; ++i) w->at[i] += w->down[i];
+    else
+        for (int i = 0; i < ALO_OPERANDS; ++i)
+            if (w->c->t[i]) w->at[i] = alo_begin(w->c->t[i], w->s, w->r);
+    return true;
 }
 static bool alo_next(alo_walk *w) { return alo_go_on(w); }
 
@@ -3832,7 +3842,8 @@ static ALO_INLINE float ALO_L(total)(const ALO_L(line) *o, int cols, const float
     int j = 0;
     ALO_UNROLL for (int i = 0; i < 4; ++i) sum[i] = V(set)(0.0f);
     for (; j + 4 * L <= cols; j += 4 * L)
-        ALO_UNROLL for (int i = 0; i < 4; ++i) sum[i] = V(add)(sum[i], ALO_L(at)(NULL, o, j + i * L, L, k, f));
+        ALO_UNROLL for (int i = 0; i < 4; ++i)
+            sum[i] = V(add)(sum[i], ALO_L(at)(NULL, o, j + i * L, L, k, f));
     for (; j < cols; j += L) {
         const int n = cols - j < L ? cols - j : L;
         sum[0] = V(add)(sum[0], V(first)(ALO_L(at)(NULL, o, j, n, k, f), n));
@@ -3905,16 +3916,15 @@ ALO_APART static void ALO_L(put)(float *y, bool add, const float *x, float facto
     ALO_L(times)(&o, y, add, cols);
 }
 
-/* Sums over a row that norm, xent and sumsq share: of x - k, of its squares, of e^(x - k). */
-ALO_APART static float ALO_L(sum_off)(const ALO_L(line) *o, int cols, const float *k) {
-    return ALO_L(total)(o, cols, k, ALO_L(f_off));
-}
-ALO_APART static float ALO_L(sum_off2)(const ALO_L(line) *o, int cols, const float *k) {
-    return ALO_L(total)(o, cols, k, ALO_L(f_off2));
-}
-ALO_APART static float ALO_L(sum_exp)(const ALO_L(line) *o, int cols, const float *k) {
-    return ALO_L(total)(o, cols, k, ALO_L(f_exp));
-}
+/* Sums over a row that several kernels need: of x - k, of its squares, of e^(x - k). */
+#define ALO_TOTAL(name, f)                                                                                   \
+    ALO_APART static float ALO_L(name)(const ALO_L(line) *o, int cols, const float *k) {                     \
+        return ALO_L(total)(o, cols, k, ALO_L(f));                                                           \
+    }
+ALO_TOTAL(sum_off, f_off)
+ALO_TOTAL(sum_off2, f_off2)
+ALO_TOTAL(sum_exp, f_exp)
+#undef ALO_TOTAL
 
 /* y (+)= factor times the sum of f over the uses of row `i` of output 0, which met rows and columns of
  * operand 0 as in alo_uses_in_f32; k is the row of operand 2. Rows are added one behind the other to a band
@@ -3947,29 +3957,25 @@ static ALO_INLINE void ALO_L(sums)(const alore_call *c, int i, int row, int col,
     if (narrow) alo_put_f32(y, sum * (alo_sum_t)factor, add);
 }
 
-/* The gradient of what was added, multiplied or copied: all of g, or the part that it met. */
+/* What was added, multiplied or copied met all of g, or a part of it. */
 static void ALO_L(uses_in)(const alore_call *c, int first, int last, int row, int col, int rows, int cols,
                            float factor) {
     for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);)
         ALO_L(sums)(c, w.s * w.rows + w.r, row, col, rows, cols, factor, ALO_L(f_mul));
 }
-static void ALO_L(uses)(const alore_call *c, int first, int last) {
-    ALO_L(uses_in)(c, first, last, 0, 0, c->t[0]->rows, c->t[0]->cols, 1);
-}
-static void ALO_L(add_columns_db)(const alore_call *c, int first, int last) {
-    ALO_L(uses_in)(c, first, last, 0, c->attr->n, c->t[0]->rows, c->t[ALO_Y]->cols, 1);
-}
-static void ALO_L(concat_da)(const alore_call *c, int first, int last) {
-    ALO_L(uses_in)(c, first, last, 0, 0, c->t[ALO_Y]->rows, c->t[0]->cols, 1);
-}
-static void ALO_L(concat_db)(const alore_call *c, int first, int last) {
-    const int rows = c->t[ALO_Y]->rows;
-    ALO_L(uses_in)(c, first, last, c->t[0]->rows - rows, 0, rows, c->t[0]->cols, 1);
-}
-static void ALO_L(mean_rows)(const alore_call *c, int first, int last) {
-    const int count = c->attr->m;
-    ALO_L(uses_in)(c, first, last, c->attr->n, 0, count, c->t[0]->cols, 1 / (float)count);
-}
+
+/* clang-format off */
+#define ALO_USES(name, row, col, height, width, factor) \
+    static void ALO_L(name)(const alore_call *c, int first, int last) { \
+        ALO_L(uses_in)(c, first, last, row, col, height, width, factor); \
+    }
+ALO_USES(uses,           0, 0,          c->t[0]->rows, c->t[0]->cols,     1)
+ALO_USES(add_columns_db, 0, c->attr->n, c->t[0]->rows, c->t[ALO_Y]->cols, 1)
+ALO_USES(mean_rows,      c->attr->n, 0, c->attr->m,    c->t[0]->cols,     1 / (float)c->attr->m)
+ALO_USES(concat_da,      0, 0,          c->t[ALO_Y]->rows, c->t[0]->cols, 1)
+ALO_USES(concat_db,      c->t[0]->rows - c->t[ALO_Y]->rows, 0, c->t[ALO_Y]->rows, c->t[0]->cols, 1)
+#undef ALO_USES
+/* clang-format on */
 
 /* ---- rows that move ---- */
 
@@ -4010,8 +4016,8 @@ static void ALO_L(gather_dx)(const alore_call *c, int first, int last) {
     for (int s = 0; s < alo_copies(c, 0); ++s)
         for (int e = 0; e < c->attr->n * m; ++e) {
             const int to = c->attr->table[e];
-            if (to < 0) continue;
-            ALO_L(put)(alo_row_f32(c, ALO_Y, s, to), true, alo_row_f32(c, 0, s, e / m) + e % m * cols, 1, cols);
+            const float *g = alo_row_f32(c, 0, s, e / m) + e % m * cols;
+            if (to >= 0) ALO_L(put)(alo_row_f32(c, ALO_Y, s, to), true, g, 1, cols);
         }
 }
 
@@ -4053,7 +4059,7 @@ ALO_APART static void ALO_L(random)(uint64_t seed, uint64_t stream, uint64_t blo
             c[i] = (uint32_t)(p >> 32) ^ d[i] ^ l;
             d[i] = (uint32_t)p;
         }
-    for (int i = 0; i < 16; ++i) out[4 * i] = a[i], out[4 * i + 1] = b[i], out[4 * i + 2] = c[i], out[4 * i + 3] = d[i];
+    for (int i = 0; i < 16; ++i, out += 4) out[0] = a[i], out[1] = b[i], out[2] = c[i], out[3] = d[i];
 }
 
 ALO_ROWS(dropout, {
@@ -4138,19 +4144,16 @@ static void ALO_L(xent)(const alore_call *c, int first, int last) {
     }
 }
 
-static void ALO_L(xent_dx)(const alore_call *c, int first, int last) {
-    for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);) {
-        const int label = ((const int32_t *)c->p[2])[alo_begin(c->t[2], w.s, w.r)];
-        const float *x = alo_row_f32(c, 1, w.s, w.r), g = *alo_row_f32(c, 0, w.s, 0) / (float)w.rows;
-        float k[3] = {ALO_L(largest)(x, w.cols), 0, g * c->attr->x / (float)w.cols};
-        float *y = alo_row_f32(c, ALO_Y, w.s, w.r);
-        ALO_L(line) o;
-        ALO_L(line_at)(&o, x, 1);
-        k[1] = g / ALO_L(sum_exp)(&o, w.cols, k);
-        ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_xent_dx));
-        if (label >= 0 && label < w.cols) y[label] -= g * (1 - c->attr->x);
-    }
-}
+ALO_ROWS(xent_dx, {
+    const int label = ((const int32_t *)c->p[2])[alo_begin(c->t[2], w.s, w.r)];
+    const float *x = alo_row_f32(c, 1, w.s, w.r), g = *alo_row_f32(c, 0, w.s, 0) / (float)w.rows;
+    float k[3] = {ALO_L(largest)(x, w.cols), 0, g * c->attr->x / (float)w.cols};
+    ALO_L(line) o;
+    ALO_L(line_at)(&o, x, 1);
+    k[1] = g / ALO_L(sum_exp)(&o, w.cols, k);
+    ALO_L(fill)(c, &o, y, w.add, w.cols, k, ALO_L(f_xent_dx));
+    if (label >= 0 && label < w.cols) y[label] -= g * (1 - c->attr->x);
+})
 
 /* ---- the optimisers, on flat arrays ---- */
 
