@@ -2202,7 +2202,8 @@ static void ALO_F(kron)(const alore_call *c) {
     const int s = x.cols / P, k = s > nr ? s : nr;
     const alo_mat d = ALO_F(kron_pack)(c, 2, alo_own(c, k, 0, s, nr));
     const ptrdiff_t past_d = (ptrdiff_t)s * nr, past_t = past_d + (ptrdiff_t)ALO_BAND * P * nr;
-    const alo_mat mixer = ALO_F(kron_spread)(c, 1, ALO_F(kron_room)(c, k, past_t + (ptrdiff_t)ALO_BAND * Q * nr));
+    const ptrdiff_t past_z = past_t + (ptrdiff_t)ALO_BAND * Q * nr;
+    const alo_mat mixer = ALO_F(kron_spread)(c, 1, ALO_F(kron_room)(c, k, past_z));
     for (int row = 0; row < x.rows; row += ALO_BAND) {
         const alo_mat xb = alo_band(x, row, ALO_BAND), yb = alo_band(y, row, ALO_BAND);
         const alo_mat z = alo_own(c, k, past_t, xb.rows, Q * nr);
@@ -3002,7 +3003,9 @@ WORD3(dot16, V(fma)(V(lower)(a), V(lower)(b), V(fma)(V(upper)(a), V(upper)(b), c
 enum { ALO_L(nr) = ALO_L(nv) * ALO_L(lanes) }; /* columns of a tile and of a panel */
 
 /* The first n of all lanes: from memory, into it, and with zeros beside them. */
-static ALO_INLINE vec  V(take)(const float *p, int n) { return n == ALO_L(lanes) ? V(load)(p) : V(load_some)(p, n); }
+static ALO_INLINE vec V(take)(const float *p, int n) {
+    return n == ALO_L(lanes) ? V(load)(p) : V(load_some)(p, n);
+}
 static ALO_INLINE void V(give)(float *p, vec v, int n) {
     if (n == ALO_L(lanes))
         V(store)(p, v);
@@ -4356,9 +4359,11 @@ static void alo_level_kernels(const alo_level *level, alore_kernel *table) {
     for (size_t i = 0; i < level->fast_count; ++i) table[level->fast[i].code] = level->fast[i].kernel;
 }
 
-static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32, alo_mix_plain_f32, alo_meet_plain_f32};
+static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32, alo_mix_plain_f32,
+                                                         alo_meet_plain_f32};
 #ifndef ALO_NO_F64
-static const alo_row_kernels alo_rows_f64_reference = {alo_product_plain_f64, alo_mix_plain_f64, alo_meet_plain_f64};
+static const alo_row_kernels alo_rows_f64_reference = {alo_product_plain_f64, alo_mix_plain_f64,
+                                                         alo_meet_plain_f64};
 #endif
 
 /* ---- What a call needs and costs; t[] are its operands as in alore_call ---- */
