@@ -4024,20 +4024,6 @@ static void ALO_L(gather_dx)(const alore_call *c, int first, int last) {
         }
 }
 
-/* A byte has 256 values: the reference's numbers are looked up. */
-static void ALO_L(cast)(const alore_call *c, int first, int last) {
-    float of[3][256];
-    for (int i = 0; i < 3 * 256; ++i) {
-        const float *values = c->attr->values + i / 256;
-        of[i / 256][i % 256] = ((float)(i % 256) / 255 - values[0]) / values[3];
-    }
-    for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);) {
-        const uint8_t *x = (const uint8_t *)c->p[0] + w.at[0];
-        float *y = (float *)c->p[ALO_Y] + w.at[ALO_Y];
-        for (int j = 0; j < w.cols; ++j) y[j] = of[j % 3][x[j]] + (w.add ? y[j] : 0);
-    }
-}
-
 /* ---- masks ---- */
 
 ALO_ROWS(drop_path, {
@@ -4278,7 +4264,7 @@ static const alo_fast ALO_L(fast)[] = {
     ALO_SAME(gather) ALO_SAME(gather_dx) ALO_SAME(concat) ALO_SAME(concat_da) ALO_SAME(concat_db)
     ALO_SAME(mean_rows) ALO_SAME(mean_rows_dx) ALO_SAME(dropout) ALO_FAST(dropout_dx, dropout)
     ALO_SAME(drop_path) ALO_FAST(drop_path_dx, drop_path) ALO_SAME(xent) ALO_SAME(xent_dx)
-    ALO_FAST(copy, uses) ALO_SAME(zero) ALO_SAME(cast) ALO_SAME(sumsq) ALO_SAME(adamw) ALO_SAME(sgd)
+    ALO_FAST(copy, uses) ALO_SAME(zero) ALO_SAME(sumsq) ALO_SAME(adamw) ALO_SAME(sgd)
 };
 #undef ALO_FAST
 #undef ALO_SAME
