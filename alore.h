@@ -697,7 +697,7 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 #endif
 #define ALO_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#    define ALO_UNROLL ALO_PRAGMA(unroll)
+#    define ALO_UNROLL ALO_PRAGMA(clang loop unroll(full))
 #    define ALO_TWICE ALO_PRAGMA(unroll(2))
 #    define ALO_TARGET_BEGIN(isa) \
         ALO_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
@@ -1618,7 +1618,7 @@ enum { ALO_PACK_NONE, ALO_PACK_F32, ALO_PACK_BF16, ALO_PACK_I8, ALO_OWN }; /* fo
 enum { ALO_OWN_BF16 = 1, ALO_OWN_I8 = 2 }; /* dot products that the CPU itself has                   */
 enum { ALO_DEEP = 768, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
 enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
-enum { ALO_QUERIES = 24, ALO_SCORES = 1 << 16 }; /* attention: rows in the first cache, scores in the second */
+enum { ALO_QUERIES = 24, ALO_SCORES = 1 << 16 }; /* attention: rows at once, scores in the second cache */
 
 typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd                           */
     size_t     count;                   /* numbers                                                   */
@@ -2325,7 +2325,7 @@ static void ALO_F(give)(const ALO_F(head) *h, int out, alo_mat a, alo_mat b) {
     if (h->c->p[out]) alo_times(h->c, ALO_F(seen)(h, out), a, b, alo_adds(h->c, out, h->s));
 }
 
-/* Go to head `index` of all: the heads of a window, then the next, then the next sample. False: there is none. */
+/* Go to head `index`: all of a window, then the next, then the next sample. False: there is none. */
 static bool ALO_F(at_head)(ALO_F(head) *h, int index) {
     const int heads = h->c->attr->n, windows = h->c->t[h->q]->rows / h->p.rows;
     h->index = index;
@@ -3511,11 +3511,11 @@ static void ALO_L(product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scra
 
 /* ============================================================================
  * >> 10 attention
- * Attention, a task for each head of each window and sample. Keys stand in scratch transposed, values as they
- * are, both in panels as a product wants them; scores only for a few rows at once, as long as they are in the
- * first cache: forward, product, exponentials, product. Keys are padded to whole vectors, by scores so low that
- * their exponentials are 0. The pieces make P and the gradient dS of the scores again, for as many rows as
- * ALO_SCORES allows: those of 197 tokens all at once; dk and dv are summed over such blocks. */
+ * Attention, one task for each head of each window and sample. Keys stand in scratch transposed, values as
+ * they are, both in panels as a product wants them; scores only for ALO_QUERIES rows at once, which stay in
+ * the first cache: product, exponentials, product. Keys are padded to whole vectors by scores so low that
+ * nothing is left of them. The pieces make P again and the gradient of the scores, as many rows as ALO_SCORES
+ * allows: those of 197 tokens all at once; over such blocks dk and dv are summed. */
 
 /* Up to whole vectors. */
 static int ALO_L(whole)(int n) { return (n + ALO_L(lanes) - 1) / ALO_L(lanes) * ALO_L(lanes); }
@@ -3567,10 +3567,11 @@ static vec ALO_L(low)(int n) {
     return V(load)(low);
 }
 
-/* Row i of a head's scores: x = scale x + bias + mask, where there is one of these, else as it is; where no key
- * is, a number that is low enough for any. Returns the largest. */
+/* Row i of a head's scores: x = scale x + bias + mask where there is one of these, else as it is; `low` where
+ * no key is. Returns the largest, in the op. */
 static ALO_INLINE float ALO_L(scores)(const alo_head_f32 *h, float *x, int i, vec low) {
-    const int L = ALO_L(lanes), keys = h->p.cols, last = ALO_L(whole)(keys) - L, row = h->window * h->p.rows + i;
+    const int L = ALO_L(lanes), keys = h->p.cols, last = ALO_L(whole)(keys) - L;
+    const int row = h->window * h->p.rows + i;
     const float *mask = h->c->attr->values ? h->c->attr->values + (ptrdiff_t)row * keys : NULL;
     const float *bias = alo_row_f32(h->c, h->q ? 5 : 3, h->s, h->head * h->p.rows + i);
     for (int j = 0; (bias || mask) && j < keys; j += L) {
@@ -3582,12 +3583,14 @@ static ALO_INLINE float ALO_L(scores)(const alo_head_f32 *h, float *x, int i, ve
     }
     vec most = V(add)(V(load)(x + last), low);
     V(store)(x + last, most);
+    if (h->q) return 0;
     for (int j = 0; j < last; j += L) most = V(max)(most, V(load)(x + j));
     return V(most)(most);
 }
 
-/* x = 2^(scale x - base) for `count` numbers; their sum, and that of their products with d, if it is there. */
-static ALO_INLINE float ALO_L(powers)(float *x, int count, float scale, float base, const float *d, float *dot) {
+/* x = 2^(scale x - base), `count` numbers; their sum, and that of their products with d, if it is there. */
+static ALO_INLINE float ALO_L(powers)(float *x, int count, float scale, float base, const float *d,
+                                      float *dot) {
     const vec a = V(set)(scale), b = V(set)(-base);
     vec sum = V(set)(0.0f), products = sum;
     for (int j = 0; j < count; j += ALO_L(lanes)) {
@@ -3622,7 +3625,8 @@ static alo_mat ALO_L(take)(const alore_call *c, ptrdiff_t *at, int rows, int col
 static void ALO_L(attention_head)(const alo_head_f32 *h) {
     const alore_call *c = h->c;
     const int rows = h->p.rows, keys = h->p.cols, room = ALO_L(whole)(keys);
-    const alo_mat q = alo_seen_f32(h, 0), k = alo_seen_f32(h, 1), v = alo_seen_f32(h, 2), y = alo_seen_f32(h, ALO_Y);
+    const alo_mat q = alo_seen_f32(h, 0), k = alo_seen_f32(h, 1), v = alo_seen_f32(h, 2);
+    const alo_mat y = alo_seen_f32(h, ALO_Y);
     const bool add = alo_adds(c, ALO_Y, h->s);
     ptrdiff_t used = 0;
     const float scale = c->p[3] || c->attr->values ? 1.0f : (float)h->scale;
@@ -3638,9 +3642,11 @@ static void ALO_L(attention_head)(const alo_head_f32 *h) {
         const alo_mat qs = alo_band(q, first, ALO_QUERIES), ys = alo_band(y, first, ALO_QUERIES);
         alo_mat x = alo_band(all, 0, qs.rows);
         ALO_L(times_packed)(x, qs, turned, false);
-        for (int i = 0; i < x.rows; ++i) base[i] = scale * ALO_L(scores)(h, alo_at_f32(x, i, 0), first + i, low);
         for (int i = 0; i < x.rows; ++i)
-            sum[i] = ALO_L(powers)(alo_at_f32(x, i, 0), room, scale * 1.44269504f, base[i] * 1.44269504f, NULL, NULL);
+            base[i] = scale * ALO_L(scores)(h, alo_at_f32(x, i, 0), first + i, low);
+        for (int i = 0; i < x.rows; ++i)
+            sum[i] = ALO_L(powers)(alo_at_f32(x, i, 0), room, scale * 1.44269504f, base[i] * 1.44269504f,
+                                   NULL, NULL);
         for (int i = 0; i < ALO_QUERIES; ++i) factor[i] = 1.0f / sum[i];
         for (int i = 0; c->p[ALO_Z] && i < ALO_QUERIES; ++i) sum[i] = alo_log(sum[i]);
         for (int i = 0; c->p[ALO_Z] && i < x.rows; ++i)
@@ -3652,12 +3658,23 @@ static void ALO_L(attention_head)(const alo_head_f32 *h) {
     }
 }
 
-/* As in the reference: dP = g v^T, dS = P (dP - sum of P dP) / sqrt(d / heads). */
+/* A row of P, p = factor p, and of the scores' gradient, where it is: s = scale p (s - mean). */
+static ALO_INLINE void ALO_L(softened)(float *p, float *s, int count, float factor, float mean, float scale) {
+    const vec f = V(set)(factor), m = V(set)(mean), k = V(set)(scale);
+    for (int j = 0; j < count; j += ALO_L(lanes)) {
+        const vec e = V(mul)(V(load)(p + j), f);
+        V(store)(p + j, e);
+        if (s) V(store)(s + j, V(mul)(V(mul)(e, k), V(sub)(V(load)(s + j), m)));
+    }
+}
+
+/* As in the reference: dP = g v^T, dS = P (dP - sum of P dP) / sqrt(d / heads); the outputs by products. */
 static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
     const alore_call *c = h->c;
-    const int rows = h->p.rows, keys = h->p.cols, room = ALO_L(whole)(keys), L = ALO_L(lanes);
+    const int rows = h->p.rows, keys = h->p.cols, room = ALO_L(whole)(keys);
     const int high = alo_attention_rows(rows, keys);
-    const alo_mat g = alo_seen_f32(h, 0), q = alo_seen_f32(h, 1), k = alo_seen_f32(h, 2), v = alo_seen_f32(h, 3);
+    const alo_mat g = alo_seen_f32(h, 0), q = alo_seen_f32(h, 1), k = alo_seen_f32(h, 2);
+    const alo_mat v = alo_seen_f32(h, 3), dq = alo_seen_f32(h, ALO_Y);
     const bool scores = c->p[ALO_Y] || c->p[ALO_Z];
     const float factor = 1.44269504f * (c->p[5] || c->attr->values ? 1.0f : (float)h->scale);
     const vec low = ALO_L(low)(keys);
@@ -3681,35 +3698,31 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
             if (scores) ALO_L(times_packed)(d, alo_band(gs, first, ALO_QUERIES), vt, false);
             for (int i = 0; i < x.rows; ++i) {
                 const int at = top + first + i;
-                float *p = alo_at_f32(x, i, 0), *s = alo_at_f32(d, i, 0), dot = 0;
-                const float base = alo_row_f32(c, 4, h->s, h->window * rows + at)[h->head] * 1.44269504f;
+                const float z = alo_row_f32(c, 4, h->s, h->window * rows + at)[h->head];
+                float *p = alo_at_f32(x, i, 0), *s = scores ? alo_at_f32(d, i, 0) : NULL, dot = 0;
                 ALO_L(scores)(h, p, at, low);
-                const float sum = ALO_L(powers)(p, room, factor, base, scores ? s : NULL, &dot);
-                const vec f = V(set)(1.0f / sum), mean = V(set)(dot / sum), scale = V(set)((float)h->scale);
-                for (int j = 0; j < room; j += L) {
-                    const vec e = V(mul)(V(load)(p + j), f);
-                    V(store)(p + j, e);
-                    if (scores) V(store)(s + j, V(mul)(V(mul)(e, scale), V(sub)(V(load)(s + j), mean)));
-                }
+                const float sum = ALO_L(powers)(p, room, factor, z * 1.44269504f, s, &dot);
+                ALO_L(softened)(p, s, room, 1.0f / sum, dot / sum, (float)h->scale);
             }
             d.cols = keys;
             if (c->p[ALO_Y])
-                ALO_L(times_packed)(alo_band(alo_seen_f32(h, ALO_Y), top + first, d.rows), d, kp, alo_adds(c, ALO_Y, h->s));
+                ALO_L(times_packed)(alo_band(dq, top + first, d.rows), d, kp, alo_adds(c, ALO_Y, h->s));
         }
         ps.cols = ds.cols = keys;
         if (c->p[ALO_X]) {
             ALO_L(pack_all)(gp, gs);
-            ALO_L(times_packed)(alo_seen_f32(h, ALO_X), alo_flip(ps), gp, top > 0 || alo_adds(c, ALO_X, h->s));
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_X), alo_flip(ps), gp, top || alo_adds(c, ALO_X, h->s));
         }
         if (c->p[ALO_Z]) {
             ALO_L(pack_all)(qp, qs);
-            ALO_L(times_packed)(alo_seen_f32(h, ALO_Z), alo_flip(ds), qp, top > 0 || alo_adds(c, ALO_Z, h->s));
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_Z), alo_flip(ds), qp, top || alo_adds(c, ALO_Z, h->s));
         }
     }
 }
 
 /* The heads that tasks first .. last-1 are made of. */
-static void ALO_L(each_head)(const alore_call *c, int q, int first, int last, void (*head)(const alo_head_f32 *h)) {
+static void ALO_L(each_head)(const alore_call *c, int q, int first, int last,
+                             void (*head)(const alo_head_f32 *h)) {
     alo_head_f32 h = alo_heads_f32(c, q);
     const int tasks = alo_attention_tasks(c->t, c->attr, c->samples);
     for (int task = first; task < last; ++task)
@@ -4381,11 +4394,11 @@ static int alo_tasks(int code, const alo_tensor *const t[], const alo_attr *attr
     return alo_kernel_rows[code].how == ALO_HOW_whole ? 1 : (int)alo_all_rows(t[ALO_Y], samples);
 }
 
-/* Scratch of a head: k and v in panels, rows of scores; in pieces k, v turned and k, then q, g, P and dS. */
+/* Scratch of a head: k, v in panels, scores; in the pieces k and v turned, and k; rows of q, g, P and dS. */
 static size_t alo_attention_room(size_t rows, size_t keys, size_t width, bool pieces, size_t each) {
     const size_t wide = alo_align(width, 16), cols = alo_align(keys, 16);
     const size_t turned = alo_mul(cols, width), plain = alo_mul(keys, wide);
-    const size_t high = pieces ? alo_zu(alo_attention_rows((int)rows, (int)keys)) : ALO_QUERIES;
+    const size_t high = pieces ? alo_zu(alo_attention_rows((int)rows, (int)keys)) : (size_t)ALO_QUERIES;
     const size_t row = pieces ? 2 * (wide + cols) : cols;
     return alo_mul(each, alo_sum(alo_sum(alo_mul(turned, pieces ? 2 : 1), plain), alo_mul(high, row)));
 }
