@@ -3679,16 +3679,15 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
     const float factor = 1.44269504f * (c->p[5] || c->attr->values ? 1.0f : (float)h->scale);
     const vec low = ALO_L(low)(keys);
     ptrdiff_t used = 0;
-    float *kt = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
-    float *vt = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
+    const int flat = k.cols * room, tall = high * ALO_L(whole)(k.cols), most = flat > tall ? flat : tall;
+    float *kt = alo_at_f32(ALO_L(take)(c, &used, 1, most), 0, 0); /* later q, as vt later g */
+    float *vt = alo_at_f32(ALO_L(take)(c, &used, 1, most), 0, 0);
     float *kp = alo_at_f32(ALO_L(take)(c, &used, keys, k.cols), 0, 0);
-    float *qp = alo_at_f32(ALO_L(take)(c, &used, high, k.cols), 0, 0);
-    float *gp = alo_at_f32(ALO_L(take)(c, &used, high, k.cols), 0, 0);
     const alo_mat all_p = ALO_L(take)(c, &used, high, keys), all_ds = ALO_L(take)(c, &used, high, keys);
-    ALO_L(pack_all)(kt, alo_flip(k));
-    if (scores) ALO_L(pack_all)(vt, alo_flip(v));
     if (c->p[ALO_Y]) ALO_L(pack_all)(kp, k);
     for (int top = 0; top < rows; top += high) {
+        ALO_L(pack_all)(kt, alo_flip(k));
+        if (scores) ALO_L(pack_all)(vt, alo_flip(v));
         const alo_mat gs = alo_band(g, top, high), qs = alo_band(q, top, high);
         alo_mat ps = alo_band(all_p, 0, gs.rows), ds = alo_band(all_ds, 0, gs.rows);
         for (int first = 0; first < gs.rows; first += ALO_QUERIES) {
@@ -3710,12 +3709,12 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
         }
         ps.cols = ds.cols = keys;
         if (c->p[ALO_X]) {
-            ALO_L(pack_all)(gp, gs);
-            ALO_L(times_packed)(alo_seen_f32(h, ALO_X), alo_flip(ps), gp, top || alo_adds(c, ALO_X, h->s));
+            ALO_L(pack_all)(vt, gs);
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_X), alo_flip(ps), vt, top || alo_adds(c, ALO_X, h->s));
         }
         if (c->p[ALO_Z]) {
-            ALO_L(pack_all)(qp, qs);
-            ALO_L(times_packed)(alo_seen_f32(h, ALO_Z), alo_flip(ds), qp, top || alo_adds(c, ALO_Z, h->s));
+            ALO_L(pack_all)(kt, qs);
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_Z), alo_flip(ds), kt, top || alo_adds(c, ALO_Z, h->s));
         }
     }
 }
@@ -4394,13 +4393,13 @@ static int alo_tasks(int code, const alo_tensor *const t[], const alo_attr *attr
     return alo_kernel_rows[code].how == ALO_HOW_whole ? 1 : (int)alo_all_rows(t[ALO_Y], samples);
 }
 
-/* Scratch of a head: k, v in panels, scores; in the pieces k and v turned, and k; rows of q, g, P and dS. */
+/* Scratch of a head: k, v in panels, scores; in the pieces k and v turned or q and g, k, P and dS. */
 static size_t alo_attention_room(size_t rows, size_t keys, size_t width, bool pieces, size_t each) {
     const size_t wide = alo_align(width, 16), cols = alo_align(keys, 16);
     const size_t turned = alo_mul(cols, width), plain = alo_mul(keys, wide);
     const size_t high = pieces ? alo_zu(alo_attention_rows((int)rows, (int)keys)) : (size_t)ALO_QUERIES;
-    const size_t row = pieces ? 2 * (wide + cols) : cols;
-    return alo_mul(each, alo_sum(alo_sum(alo_mul(turned, pieces ? 2 : 1), plain), alo_mul(high, row)));
+    const size_t shared = pieces ? alo_mul(2, alo_most(turned, alo_mul(high, wide))) : turned;
+    return alo_mul(each, alo_sum(alo_sum(shared, plain), alo_mul(high, alo_mul(cols, pieces ? 2 : 1))));
 }
 
 /* clang-format off */
