@@ -7165,8 +7165,9 @@ static void alo_ask_rows(alo_planner *s) {
         const alo_op *op = &p->ops[i];
         const alo_tensor *y = &p->tensors[op->out[0]];
         alo_mark *mark = &s->marks[op->out[0]];
+        const int asked = mark->last - mark->first; /* a gather of zeros alone asks for less than none */
         const bool may = y->segment == ALO_ARENA && !(p->opts.off & ALORE_NO_DEMAND);
-        const bool few = may && *alo_row_letters(s, op) && mark->last - mark->first <= y->rows / 2;
+        const bool few = may && *alo_row_letters(s, op) && asked > 0 && asked <= y->rows / 2;
         if (!few) mark->first = 0;
         if (!few) mark->last = y->rows;
         s->marks[op->out[1]].first = mark->first;
