@@ -4015,6 +4015,26 @@ static int t_records(const alore_plan *p, int code)
     return count;
 }
 
+/* What runs again is the same record: with the reference kernels, too, whose products round
+ * otherwise where an activation is fused in, recomputing changes no bit. */
+static void t_plan_again(void)
+{
+    enum { ROOM = 40000 };
+    double *want = (double *)calloc(ROOM, sizeof *want), *have = (double *)calloc(ROOM, sizeof *have);
+    for (size_t r = 0; r < 3; ++r)
+        for (int form = 0; form < 3; ++form) {
+            alore_plan_opts o = ALORE_ZERO;
+            o.reference = true;
+            o.batch = 2;
+            o.recompute = form == 1 ? ALORE_BLOCKS : ALORE_KEEP;
+            o.off = form == 2 ? ALORE_NO_AGAIN : 0;
+            size_t n = t_outcome(t_micro, t_some_rules[r], o, 0.2f, form ? have : want, ROOM);
+            if (form) t_agree(want, have, n, true, t_some_rules[r]);
+        }
+    free(want);
+    free(have);
+}
+
 /* A product keeps the slope of its activation, and the product of its gradient takes it
  * in; where the backward reads the activation, too, both stay as they are. The forward of
  * a recomputed block keeps none. */
@@ -6415,8 +6435,8 @@ static const t_row t_rows[] = {
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
-    T(plan_memory) T(plan_to_fit) T(plan_fused) T(plan_demand) T(plan_exact) T(plan_print)
-    T(gradients) T(gradients_shared) T(once) T(run_steps)
+    T(plan_memory) T(plan_to_fit) T(plan_again) T(plan_fused) T(plan_demand) T(plan_exact)
+    T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(plan_lanes) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_merge) T(interop_vit) T(pixels_resize)
