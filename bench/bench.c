@@ -1,6 +1,6 @@
 /* bench.c - every kernel and whole networks, as shares of what this machine can do now.
  *
- *   make bench                     table on stdout, build/bench.json, a line a case in build/bench_history.csv
+ *   make bench                     table, build/bench.json, and a line a case in build/bench_history.csv
  *   build/bench --quick            a few seconds, small shapes
  *   build/bench --threads N        of the networks; kernels run on one
  *   build/bench --out FOLDER       where the two files go (build)

@@ -1923,7 +1923,8 @@ static int run_kernels(app *a, bench *b)
         const bool flops = row->type < BENCH_TYPES;
         if (!r.json) {
             printf("%-34s %9.2f %-8s %5.1f %%   %9.2f to %-9.2f %d of %d\n", row->name, row->rate,
-                   flops ? "GFLOP/s" : "GB/s", 100 * row->share, row->low, row->high, row->kept, row->samples);
+                   flops ? "GFLOP/s" : "GB/s", 100 * row->share, row->low, row->high, row->kept,
+                   row->samples);
             continue;
         }
         put_open(&r, NULL, '{');
@@ -1980,14 +1981,16 @@ static int run_network(app *a, bench *b)
     bench_row row = {0};
     int rc = open_network(a, &n, NULL);
     if (!rc) rc = settle_head(a, &n, NULL, true);
-    if (!rc && s->train && n.config.no_head) return fail(a, 1, "--train", "the network has no head; --classes makes one");
+    if (!rc && s->train && n.config.no_head)
+        return fail(a, 1, "--train", "the network has no head; --classes makes one");
     if (!rc && !n.file && bench_weights(&a->ctx, build_for_bench, &n, s->seed, &n.base))
         return fail_library(a, 1, "network");
     if (!rc) rc = make_machine(a, &n, s->attach, s->train, (int)s->batch, &m);
     if (!rc) rc = fill_batch(a, &n, &m);
     if (rc) return rc;
     if (s->serve) return bench_serve(m.run, s->train, (int)s->batch) ? 0 : fail_library(a, 1, "bench");
-    if (!bench_network(b, m.plan, m.run, s->train, (int)s->batch, &row)) return fail_library(a, 1, "bench");
+    if (!bench_network(b, m.plan, m.run, s->train, (int)s->batch, &row))
+        return fail_library(a, 1, "bench");
     end_line(a);
     report r = put_begin(a);
     put_real(&r, "images_per_second", row.rate);
@@ -2009,7 +2012,8 @@ static int run_bench(app *a)
 {
     const settings *s = &a->set;
     const bool net = s->weights || s->backbone;
-    static const char *const of_network[] = {"--train", "--attach", "--batch", "--steps", "--data", "--serve"};
+    static const char *const of_network[] = {"--train", "--attach", "--batch",
+                                             "--steps", "--data",   "--serve"};
     for (size_t i = 0; !net && i < sizeof of_network / sizeof *of_network; ++i)
         if (is_given(a, of_network[i]))
             return fail(a, 2, of_network[i], "needs a network: --weights FILE or --backbone SPEC");
@@ -2058,7 +2062,8 @@ static const command commands[] = {
     {"count", C_COUNT, "[--backbone SPEC] [--attach RULES]",
      "trainable parameters; without rules the table of all methods", "", run_count},
     {"bench", C_BENCH, "[NETWORK [--train --attach RULES] --batch N --steps S]",
-     "speed as a share of what the machine can do: kernels on one thread, or a network's steps", "", run_bench},
+     "speed as a share of what the machine can do: kernels on one thread, or a network's steps", "",
+     run_bench},
     {"help", C_HELP, "[COMMAND|METHOD]", "more about one of them", "", run_help},
     {"convert", 0, "", "", "", NULL},
     {"analyse", 0, "", "", "", NULL},
