@@ -9,14 +9,14 @@ logits. Results pile up in bench/peers.json by model, cores and case; bench/READ
 import argparse, atexit, collections, datetime, glob, json, os, platform, signal, subprocess, sys, time
 from pathlib import Path
 
-CASES = {"infer32": "inference, f32", "infer16": "inference, bf16", "infer8": "inference, int8", "batch1": "inference, f32, batch 1",
+CASES = {"infer32": "inference, f32", "infer16": "inference, bf16", "infer8": "inference, int8", "batch1": "inference, f32",
          "train32": "ALoRE training, f32", "train16": "ALoRE training, bf16"}
 MODELS = {"vit_tiny_patch16_224": (192, 3), "vit_small_patch16_224": (384, 6), "vit_base_patch16_224": (768, 12)}
 CLASSES, RULES = 100, "alore:rank=4,experts=4@qkv|fc1;unfreeze@head"
 LIMIT = {"f32": 1e-4, "bf16": 3e-2, "i8": 2e-1}     # largest relative difference of all logits (Frobenius norms)
 
 
-# ---- what a contestant runs ---------------------------------------------------------------------------------------
+# ---- what a contestant runs -----------------------------------------------------------------------------------------
 
 def serve(step, loss=0.0):
     """Warmed up: say so, then answer each line with the seconds of one step, and q with the peak memory."""
@@ -148,7 +148,7 @@ def work_ov(a):
     serve(step)
 
 
-# ---- files that all share -----------------------------------------------------------------------------------------
+# ---- files that all share -------------------------------------------------------------------------------------------
 
 def make_inputs(folder, model, batch):
     """Random weights in timm's names and random images; a size that keeps activations near 1."""
@@ -220,10 +220,11 @@ def contestants(a, case):
     out = [Contestant("alore", "", dtype, alore, {})]
 
     def peer(peer, form, task="infer", env={}, dtype=dtype):
-        title = " ".join([*([task] if train else []), *([dtype] if dtype == "amp" else []), form] + (["tcmalloc"] if env else []))
+        words = [task if train else "", dtype if dtype == "amp" else "", form, "tcmalloc" if env else ""]
+        title, name = " ".join(filter(None, words)), {"torch": "PyTorch", "ort": "ONNX Runtime", "ov": "OpenVINO"}[peer]
         command = [sys.executable, __file__, "--work", peer, "--task", task, "--form", form, "--dtype", dtype, "--batch",
                    str(batch), "--cores", str(a.cores), "--model", a.model, "--folder", str(a.folder)]
-        out.append(Contestant({"torch": "PyTorch", "ort": "ONNX Runtime", "ov": "OpenVINO"}[peer], title, dtype, command, env))
+        out.append(Contestant(name, title, dtype, command, env))
     forms = ["eager"] if a.no_compile else ["eager", "compile"] if train else ["eager", "compile", "frozen"]
     types = ["amp"] if train and dtype == "bf16" else ["amp", "bf16"] if dtype == "bf16" else ["f32"]
     for form in forms if dtype != "i8" else []:
@@ -244,8 +245,8 @@ def start(a, c, k):
     log, logits = a.folder / f"log{k}.txt", a.folder / f"logits{k}.npy"
     logits.unlink(missing_ok=True)
     extra = [] if c.peer == "alore" else ["--logits", str(logits)]
-    p = subprocess.Popen(c.command + extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "w"), text=True,
-                         env={**os.environ, **c.env}, bufsize=1)
+    p = subprocess.Popen(c.command + extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "w"),
+                         text=True, env={**os.environ, **c.env}, bufsize=1)
     STARTED.append(p)
     for line in p.stdout:
         if line.startswith("READY"):
@@ -268,7 +269,8 @@ def alore_logits(a, batch, dtype):
     from safetensors.numpy import load_file
     out = a.folder / "logits.safetensors"
     subprocess.run([str(a.alore), "predict", "--weights", str(a.folder / "weights.safetensors"), "--data",
-                    f"{a.folder / 'images.safetensors'}[0:{batch}]", "--batch", str(batch), "--precision", dtype, "--out", str(out), "-q"],
+                    f"{a.folder / 'images.safetensors'}[0:{batch}]", "--batch", str(batch), "--precision", dtype,
+                    "--out", str(out), "-q"],
                    check=True, stdout=subprocess.DEVNULL)
     return load_file(out)["logits"]
 
@@ -277,18 +279,20 @@ def contest(a, case):
     """One case: start all, compare what they compute, then take turns."""
     import numpy as np
     batch, train = 1 if case == "batch1" else a.batch, case.startswith("train")
-    rows, wrong = [], []
+    rows, wrong, load = [], [], os.getloadavg()[0]
     for k, c in enumerate(contestants(a, case)):
         begin = time.time()
         p, said, why = start(a, c, k)
-        row = dict(peer=c.peer, form=c.form, dtype=c.dtype, warm_seconds=round(time.time() - begin, 1), why=why, process=p, steps=[])
+        row = dict(peer=c.peer, form=c.form, dtype=c.dtype, warm_seconds=round(time.time() - begin, 1), why=why,
+                   process=p, steps=[])
         if p and train:
             row["loss"] = said
         elif p:
             got = alore_logits(a, batch, c.dtype) if c.peer == "alore" else np.load(a.folder / f"logits{k}.npy")
             row["error"] = float(np.linalg.norm(got - a.reference[:batch]) / np.linalg.norm(a.reference[:batch]))
-        print(f"  {c.peer} {c.form} {c.dtype}: {why or 'warm after %.0f s' % row['warm_seconds']}"
-              + (f", logits differ by {row['error']:.1e}" if "error" in row else f", loss {said:.6f}" if p else ""), file=sys.stderr)
+        tells = f"logits differ by {row['error']:.1e}" if "error" in row else f"loss {said:.6f}"
+        print(f"  {c.peer} {c.form} {c.dtype}: {why or 'warm after %.0f s, %s' % (row['warm_seconds'], tells)}",
+              file=sys.stderr)
         rows.append(row)
     runs = [r for r in rows if r["process"]]
     for r in runs:
@@ -307,11 +311,12 @@ def contest(a, case):
         r["median"], r["low"], r["high"] = (batch / t for t in (s[len(s) // 2], s[-1], s[0]))
     for r in rows:
         del r["process"]
-    return dict(model=a.model, cores=a.cores, case=case, batch=batch, rounds=a.rounds, cpu=a.cpu, versions=a.versions, flags=a.flags,
-                date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), peak=a.peak, rows=rows), wrong
+    date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return dict(model=a.model, cores=a.cores, case=case, batch=batch, rounds=a.rounds, cpu=a.cpu, versions=a.versions,
+                flags=a.flags, load=round(load, 1), date=date, peak=a.peak, rows=rows), wrong
 
 
-# ---- the picture and the page -----------------------------------------------------------------------------------------
+# ---- the picture and the page ---------------------------------------------------------------------------------------
 
 def best_rows(result):
     """alore's row (or None), and of each peer the form with the highest median."""
@@ -328,25 +333,31 @@ def best_rows(result):
 
 
 def title_of(result):
-    return f"{result['model']}, {CASES[result['case']]}, batch {result['batch']}, {result['cores']} core{'s' * (result['cores'] > 1)}"
+    cores = f"{result['cores']} core{'s' * (result['cores'] > 1)}"
+    return f"{result['model']}, {CASES[result['case']]}, batch {result['batch']}, {cores}"
 
 
 def page(results, command):
     out = ["# alore and its peers", "",
-           "Written by `bench/peers.py`; do not edit. Images per second: medians of interleaved rounds, with the slowest and the",
-           "fastest; the same weights, images and cores for all; every contestant a process of its own, all others stopped during a",
-           "step. The ratio is alore's median divided by that row's; **bold** where the row is the best form of that peer.",
-           "`each`: a stream of single images on each core; `one`: all cores on one batch; `frozen`: compiled with constant weights.", "",
+           "Written by `bench/peers.py`; do not edit. Images per second: medians of interleaved rounds, with the slowest and",
+           "the fastest; the same weights, images and cores for all; every contestant a process of its own, all others",
+           "stopped during a step. The ratio is alore's median divided by that row's; **bold** where the row is the best form",
+           "of that peer. `each`: a stream of single images on each core; `one`: all cores on one batch; `frozen`: compiled",
+           "with constant weights; `fact`, `naive`: adapters as factors, or as Kronecker products formed; `amp`: autocast. A",
+           "load average well above 0 says that other work took cores: then only the ratios mean something.", "",
            "![images per second](peers.svg)", ""]
     for r in results:
         ours, best = best_rows(r)
-        out += [f"## {title_of(r)}", "", f"{r['date']}; {r['cpu']}; {r['rounds']} rounds; FMA peak of a core {r['peak']:.0f} GFLOP/s in f32.  ",
+        out += [f"## {title_of(r)}", "", f"{r['date']}; {r['cpu']}; {r['rounds']} rounds; FMA peak of a core "
+                f"{r['peak']:.0f} GFLOP/s in f32; load average before the start {r['load']}.  ",
                 "; ".join(f"{k} {v}" for k, v in r["versions"].items()) + "."]
         if r["case"] in ("infer16", "train16") and "avx512_bf16" not in r["flags"] and "amx_bf16" not in r["flags"]:
-            out += ["", "**This CPU has no bf16 products**: what is called bf16 here is computed in f32, or slowly, and says nothing about CPUs that have them."]
+            out += ["", "**This CPU has no bf16 products**: what is called bf16 here is computed in f32, or slowly, and",
+                    "says nothing about CPUs that have them."]
         if r["case"] == "infer8" and not {"avx512_vnni", "avx_vnni"} & set(r["flags"]):
             out += ["", "**This CPU has no int8 dot products.**"]
-        out += ["", "| | form | images/s | range | peak memory | differs from PyTorch f32 by | alore / it |", "|---|---|---|---|---|---|---|"]
+        out += ["", "| | form | images/s | range | peak memory | differs from PyTorch f32 by | alore / it |",
+                "|---|---|---|---|---|---|---|"]
         for row in r["rows"]:
             if "median" not in row:
                 out.append(f"| {row['peer']} | {row['form']} {row['dtype']} | not run: {row['why']} | | | | |")
@@ -355,8 +366,8 @@ def page(results, command):
             if any(row is b for b in best.values()):
                 ratio = f"**{ratio}**" if ratio else ""
             differs = f"{row['error']:.1e}" if "error" in row else f"loss {row['loss']:.4f}"
-            out.append(f"| {row['peer']} | {row['form']} {row['dtype']} | {row['median']:.2f} | {row['low']:.2f} to {row['high']:.2f} | "
-                       f"{row['rss'] / 1e6:.0f} MB | {differs} | {ratio} |")
+            out.append(f"| {row['peer']} | {row['form']} {row['dtype']} | {row['median']:.3g} | "
+                       f"{row['low']:.3g} to {row['high']:.3g} | {row['rss'] / 1e6:.0f} MB | {differs} | {ratio} |")
         out.append("")
     out += ["Run again: `" + command + "` after `make` and `pip install -r bench/requirements.txt`.", ""]
     return "\n".join(out)
@@ -365,7 +376,8 @@ def page(results, command):
 def picture(results):
     """A bar for alore and for the best form of each peer, a group a case."""
     body, y = [], 16
-    color = {"alore": "#2b6cb0", "PyTorch": "#dd6b20", "PyTorch, naive": "#f6ad55", "ONNX Runtime": "#718096", "OpenVINO": "#805ad5"}
+    color = {"alore": "#2b6cb0", "PyTorch": "#dd6b20", "PyTorch, naive": "#f6ad55", "ONNX Runtime": "#718096",
+             "OpenVINO": "#805ad5"}
     for r in results:
         ours, best = best_rows(r)
         bars = ([("alore", ours)] if ours else []) + sorted(best.items())
@@ -374,21 +386,24 @@ def picture(results):
         y += 20
         for name, row in bars:
             w, low, high = (round(360 * row[k] / most, 1) for k in ("median", "low", "high"))
-            label = f'{row["median"]:.2f}/s' + (f', alore {ours["median"] / row["median"]:.2f}x' if ours and row is not ours else "")
+            other = ours and row is not ours
+            label = f'{row["median"]:.3g}/s' + (f', alore {ours["median"] / row["median"]:.2f}x' if other else "")
             body += [f'<text x="120" y="{y + 12}" text-anchor="end">{name}</text>',
                      f'<rect x="128" y="{y + 2}" width="{w}" height="13" fill="{color[name]}"/>',
                      f'<path d="M{128 + low} {y + 8.5}H{128 + high}" stroke="#1a202c"/>',
                      f'<text x="{132 + max(w, high)}" y="{y + 12}">{label}</text>']
             y += 18
         y += 12
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="680" height="{y}" font-family="sans-serif" font-size="12">\n'
-            '<style>text{fill:#1a202c}.t{font-weight:bold}</style><rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n")
+    head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="680" height="{y}" font-family="sans-serif" font-size="12">\n'
+            '<style>text{fill:#1a202c}.t{font-weight:bold}</style><rect width="100%" height="100%" fill="#fff"/>\n')
+    return head + "\n".join(body) + "\n</svg>\n"
 
 
-# ---- main ---------------------------------------------------------------------------------------------------------------
+# ---- main -----------------------------------------------------------------------------------------------------------
 
 def cpu_words():
-    info = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line)
+    first = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    info = dict(line.split(":", 1) for line in first if ":" in line)
     info = {k.strip(): v.strip() for k, v in info.items()}
     wanted = {"avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"}
     return info.get("model name", platform.processor()), sorted(wanted & set(info.get("flags", "").split()))
@@ -456,16 +471,16 @@ def prepare(a):
     if not (a.folder / f"vit{a.batch}.xml").exists() or not (a.folder / "vit1.xml").exists():
         subprocess.run([sys.executable, __file__, "--work", "export", "--model", a.model, "--batch", str(a.batch), "--folder",
                         str(a.folder)], check=True, stdout=subprocess.DEVNULL)
-    a.tcmalloc = next(iter(sorted(glob.glob("/usr/lib/*/libtcmalloc_minimal.so*") + glob.glob("/usr/lib/*/libtcmalloc.so*"))), "")
-    a.tcmalloc = "" if a.smoke else a.tcmalloc
+    found = sorted(glob.glob("/usr/lib/*/libtcmalloc_minimal.so*") + glob.glob("/usr/lib/*/libtcmalloc.so*"))
+    a.tcmalloc = found[0] if found and not a.smoke else ""
     a.cpu, a.flags = cpu_words()
     version = subprocess.run([str(a.alore), "--version"], check=True, capture_output=True, text=True).stdout.split()
     a.versions = {"alore": version[1], "isa": version[3], "PyTorch": torch.__version__, "ONNX Runtime": onnxruntime.__version__,
                   "OpenVINO": openvino.__version__.split("-")[0], "Python": platform.python_version()}
     if a.tcmalloc:
         a.versions["tcmalloc"] = os.path.basename(os.path.realpath(a.tcmalloc))
-    bench = subprocess.run([str(a.alore), "bench", "--quick", "--json", "-q"], check=True, capture_output=True, text=True).stdout
-    a.peak = json.loads(bench)["peak_f32"]
+    bench = [str(a.alore), "bench", "--quick", "--json", "-q"]
+    a.peak = json.loads(subprocess.run(bench, check=True, capture_output=True, text=True).stdout)["peak_f32"]
     x, y = map(torch.from_numpy, load_inputs(a.folder, a.batch))
     with torch.inference_mode():
         reference = torch_model(a.folder, a.model).eval()(x)
