@@ -32,7 +32,7 @@
  * The same bits for any number of threads, lanes and parts, and after stop and resume; no libc's mathematics in f32.
  * Different contexts are independent; objects of one context may be used from different threads one at a
  * time; weights, models and plans are read-only after creation and may be shared by runs of several
- * contexts; the hooks you supply must be as thread-safe as your use of them. (Not there yet: SIMD, int8.)
+ * contexts; the hooks you supply must be as thread-safe as your use of them.
  *
  * MACROS, all optional: ALORE_STATIC (this unit alone; implies the implementation), ALORE_NO_STDIO, _NO_MMAP,
  * _NO_MALLOC (give an allocator), _NO_THREADS, ALORE_FILE (the header's name where it is not "alore.h": it
@@ -41,13 +41,15 @@
  *
  * CONTENTS: the public interface in eleven groups, then
  *
- *   01 sizes, errors, memory    08 product              15 backbones
- *   02 mathematics              09 json                 16 planner
- *   03 random                   10 safetensors          17 executor
- *   04 threads and contexts     11 model                18 training
- *   05 records                  12 words                19 adapters and checkpoints
- *   06 calls                    13 methods              20 merge
- *   07 reference ops            14 rules                21 selftest
+ *   01 sizes, errors, memory      10 attention                  19 backbones
+ *   02 mathematics                11 fast ops                   20 planner
+ *   03 random                     12 levels                     21 executor
+ *   04 threads and contexts       13 json                       22 training
+ *   05 records                    14 safetensors                23 adapters and checkpoints
+ *   06 calls                      15 model                      24 merge
+ *   07 reference ops              16 words                      25 selftest
+ *   08 vocabulary                 17 methods
+ *   09 product                    18 rules
  */
 #ifndef ALO_STAMP
 #ifndef ALORE_H
@@ -4466,7 +4468,7 @@ static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *at
 /* clang-format on */
 
 /* ============================================================================
- * >> 09 json
+ * >> 13 json
  * As much JSON as a weight file needs, read strictly and without recursion: its reader says at each place
  * what must stand there, so nothing is skipped. */
 
@@ -4629,7 +4631,7 @@ static bool alo_json_string(alo_json *j, alo_text *out) {
 }
 
 /* ============================================================================
- * >> 10 safetensors
+ * >> 14 safetensors
  * A weight file is the length of its header (8 bytes, little-endian), a header in JSON, and the data. The
  * reader is strict: the tensors cover the data exactly once, names and metadata keys differ, nothing unknown
  * is skipped; a set takes no more than a small multiple of the header's bytes. Limits: a header of
@@ -5256,7 +5258,7 @@ ALORE_API alore_status alore_weights_save(const alore_weights *w, const char *pa
 #endif /* ALORE_NO_STDIO */
 
 /* ============================================================================
- * >> 11 model
+ * >> 15 model
  * The model is lists: tensors, ops, parameters (with the base tensors), sites. Words append to them. The
  * first mistake is kept; the words after it return 0 and do nothing: one check at the end suffices. */
 
@@ -5740,7 +5742,7 @@ ALORE_API alore_id alore_input(alore_model *m, const char *name, alore_dtype dty
 }
 
 /* ============================================================================
- * >> 12 words
+ * >> 16 words
  * The words of backbones and methods. Each checks its operands, infers its shape and appends a record, a
  * view, or nothing where it would do nothing. Hosts declare sites and let the rules weave their methods in:
  *
@@ -6159,7 +6161,7 @@ ALORE_API const alore_site *alore_site_at(const alore_model *m, int index) {
 }
 
 /* ============================================================================
- * >> 13 methods
+ * >> 17 methods
  * A method is a row: its name, its place, its keys, and `emit`, which says it in words. Matrices of adapters
  * are [in, out], x multiplies from the left. */
 
@@ -6334,7 +6336,7 @@ ALORE_API alore_status alore_register(alore_ctx *ctx, const alore_method *method
 }
 
 /* ============================================================================
- * >> 14 rules
+ * >> 18 rules
  *     rules := rule (';' rule)*
  *     rule  := method [':' key '=' value (',' key '=' value)*] '@' item ('|' item)*
  *     item  := a site kind or a glob, optionally '#' index or '#' first '-' last
@@ -6575,7 +6577,7 @@ ALORE_API size_t alore_site_rules(const alore_model *m, int index, char *out, si
 }
 
 /* ============================================================================
- * >> 15 backbones
+ * >> 19 backbones
  * Functions of the words above, in the order of the paper's figure; no adapter, gradient or storage type. */
 
 ALORE_API alore_vit_config alore_vit_defaults(const alore_vit_config *config) {
@@ -6883,7 +6885,7 @@ ALORE_API alore_status alore_vit_detect(alore_ctx *ctx, const alore_weights *w, 
 }
 
 /* ============================================================================
- * >> 16 planner
+ * >> 20 planner
  * From a model to records in execution order with addresses, by small passes, each a loop over records.
  * Records fall into four phases: those that depend on no sample run once, then the sample's forward and
  * backward, then the once records' backward, when the slots of gradients are summed. */
@@ -7893,7 +7895,7 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
 }
 
 /* ============================================================================
- * >> 17 executor
+ * >> 21 executor
  * Resolve segment and offset to pointers, call the kernel, next record. A lane runs a group of samples there
  * and back in its own arena. Group i's gradients go to slot i modulo the slots, and a slot's groups run in
  * order on one lane: sums have one order whatever the number of lanes and threads. Where there is one lane,
@@ -8324,7 +8326,7 @@ ALORE_API alore_status alore_run_reset(alore_run *run, uint64_t seed) {
 }
 
 /* ============================================================================
- * >> 18 training
+ * >> 22 training
  * Schedules are functions of the step. A step sums the slots, runs what depends on no sample backwards, looks
  * at the norm, and only then writes. What learns is one flat array, its gradients another, so its moments. */
 
@@ -8495,7 +8497,7 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
 }
 
 /* ============================================================================
- * >> 19 adapters and checkpoints
+ * >> 23 adapters and checkpoints
  * An adapter is a set of weights: parameters by name, the rules in the metadata. A checkpoint is all state of
  * a run: seed, step, parameters and moments, little-endian, with a tag of the caller's and a checksum. Both
  * are checked whole before anything is taken over. */
@@ -8660,7 +8662,7 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
 }
 
 /* ============================================================================
- * >> 20 merge
+ * >> 24 merge
  * A site with all that is attached to it is a function of rows. Merging evaluates it, in double: the records
  * on the identity, without the terms that do not depend on the input, are the merged matrix; the records on
  * zero are the merged bias. Then both forms run on random rows. So no method has a merge formula, none can
@@ -9013,7 +9015,7 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
 }
 
 /* ============================================================================
- * >> 21 selftest
+ * >> 25 selftest
  * What every result rests on, asked of machine and compiler: the vectors published with Random123, exact bits
  * of the mathematics, the half types there and back, and products that are not fused with sums. */
 
