@@ -3140,8 +3140,11 @@ typedef struct ALO_L(strip) {   /* what a tile needs: y = from + a b for k words
     float *y;
     ptrdiff_t a_row, a_col, b_row, y_row, from_row;
     int k;
+    const char *next;           /* the next panel comes into the cache: its next line, every `pace` words; */
+    ptrdiff_t jump;             /* bytes to skip after every `block` lines */
+    int pace, block, left;      /* of this block `left` lines */
 } ALO_L(strip);
-typedef void (*ALO_L(tiler))(const ALO_L(strip) *s, int rows);
+typedef void (*ALO_L(tiler))(ALO_L(strip) *s, int rows);
 
 static ALO_INLINE vec ALO_L(dot)(const int form, vec a, vec b, vec c) {
 #ifdef ALO_OWN_DOTS
@@ -3151,7 +3154,7 @@ static ALO_INLINE vec ALO_L(dot)(const int form, vec a, vec b, vec c) {
     return form == ALO_PACK_I8 ? V(dot8)(a, b, c) : form == ALO_PACK_BF16 ? V(dot16)(a, b, c) : V(fma)(a, b, c);
 }
 
-static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const int wide, const bool packed,
+static ALO_INLINE void ALO_L(tile)(ALO_L(strip) *s, const int rows, const int wide, const bool packed,
                                    const int form) {
     vec sum[ALO_L(mr)][ALO_L(nv)];
     const float *a = s->a, *b = s->b;
@@ -3162,13 +3165,21 @@ static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const 
     ALO_UNROLL for (int i = 0; i < rows; ++i)
         ALO_UNROLL for (int j = 0; j < wide; ++j)
             sum[i][j] = s->from ? V(load)(s->from + i * s->from_row + j * ALO_L(lanes)) : V(set)(0.0f);
-    ALO_TWICE for (int e = 0; e < k; ++e, a += a_col, b += b_row) {
-        vec of_b[ALO_L(nv)];
-        ALO_UNROLL for (int j = 0; j < wide; ++j) of_b[j] = V(load)(b + j * ALO_L(lanes));
-        ALO_UNROLL for (int i = 0; i < rows; ++i) {
-            vec x = V(set)(a[i * a_row]);
-            V_HOLD(x);
-            ALO_UNROLL for (int j = 0; j < wide; ++j) sum[i][j] = ALO_L(dot)(form, x, of_b[j], sum[i][j]);
+    for (int e = 0; e < k;) {
+        const int stop = packed && s->pace < k - e ? e + s->pace : k;
+        if (packed) {
+            ALO_PREFETCH(s->next);
+            s->next += 64;
+            if (--s->left == 0) s->next += s->jump, s->left = s->block;
+        }
+        ALO_TWICE for (; e < stop; ++e, a += a_col, b += b_row) {
+            vec of_b[ALO_L(nv)];
+            ALO_UNROLL for (int j = 0; j < wide; ++j) of_b[j] = V(load)(b + j * ALO_L(lanes));
+            ALO_UNROLL for (int i = 0; i < rows; ++i) {
+                vec x = V(set)(a[i * a_row]);
+                V_HOLD(x);
+                ALO_UNROLL for (int j = 0; j < wide; ++j) sum[i][j] = ALO_L(dot)(form, x, of_b[j], sum[i][j]);
+            }
         }
     }
     ALO_UNROLL for (int i = 0; i < rows; ++i)
@@ -3177,7 +3188,7 @@ static ALO_INLINE void ALO_L(tile)(const ALO_L(strip) *s, const int rows, const 
 
 /* clang-format off */
 #define ALO_TILE(n) case n: if (n <= ALO_L(mr)) ALO_L(tile)(s, n, wide, packed, form); break;
-static ALO_INLINE void ALO_L(tile_of)(const ALO_L(strip) *s, int rows, const int wide, const bool packed,
+static ALO_INLINE void ALO_L(tile_of)(ALO_L(strip) *s, int rows, const int wide, const bool packed,
                                       const int form) {
     switch (rows) {
     ALO_TILE(1) ALO_TILE(2) ALO_TILE(3) ALO_TILE(4) ALO_TILE(5) ALO_TILE(6)
@@ -3186,7 +3197,7 @@ static ALO_INLINE void ALO_L(tile_of)(const ALO_L(strip) *s, int rows, const int
     }
 }
 #define ALO_TILER(name, wide, packed, form)                                                                  \
-    ALO_APART static void ALO_L(name)(const ALO_L(strip) *s, int rows) {                                     \
+    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                           \
         ALO_L(tile_of)(s, rows, wide, packed, form);                                                         \
     }
 ALO_TILER(tile_plain, ALO_L(nv), false, ALO_PACK_F32)
@@ -3194,7 +3205,7 @@ ALO_TILER(tile_slim, 1, false, ALO_PACK_F32)
 ALO_TILER(tile_f32, ALO_L(nv), true, ALO_PACK_F32)
 /* Without such an instruction: four rows at once, which compiles faster. */
 #define ALO_SLOW_TILER(name, form)                                                                           \
-    ALO_APART static void ALO_L(name)(const ALO_L(strip) *s, int rows) {                                     \
+    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                           \
         ALO_L(strip) part = *s;                                                                              \
         part.a_row = 1;                                                                                      \
         part.a_col = rows;                                                                                   \
@@ -3287,14 +3298,14 @@ static void ALO_L(pack_words)(int form, float *to, int room, const float *from, 
     }
 }
 
-/* Pairs along `in` of a panel [in words, nr] of W to pairs along its nr rows: to[o / 2, i]; the first and the
- * last of `n` columns i lie in one panel of to. */
-static void ALO_L(turn_pairs)(float *to, const float *panel, int first, int n, int words) {
+/* Pairs along `in` of nr / 2 rows of a panel of W [in words, nr] to pairs along its nr rows: to[o / 2, i], for
+ * the first n columns i and the first `words` words. */
+static void ALO_L(turn_pairs)(float *to, const float *from, int n, int words) {
     const int L = ALO_L(lanes), nr = ALO_L(nr);
     for (int o = 0; o < nr; o += L) {
         vec r[ALO_L(lanes) + 1], low, high;
         for (int i = 0; i < L; ++i)
-            r[i] = 2 * i < n ? V(load)(panel + (ptrdiff_t)(first / 2 + i) * nr + o) : V(set)(0.0f);
+            r[i] = 2 * i < n ? V(load)(from + (ptrdiff_t)i * nr + o) : V(set)(0.0f);
         V(turn)(r);
         for (int i = 0; i < L && (o + i) / 2 < words; i += 2) {
             float *out = to + (ptrdiff_t)(o + i) / 2 * nr;
@@ -3410,22 +3421,30 @@ static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, 
             for (int j = 0; j < n; ++j) y[i * o->y.row + j] = edge[i * wide + j];
 }
 
-/* Words e .. e+k-1 of panel `p` of b, packed where they are not already. */
-static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *room) {
-    const int nr = ALO_L(nr), n = o->b.cols - p * nr < nr ? o->b.cols - p * nr : nr;
-    const int terms = ALO_L(terms)(o->form), words = (o->b.rows + terms - 1) / terms;
+/* Where word e of panel `p` of b stands, or that of the first of the blocks that it is turned from. */
+static const float *ALO_L(source)(const alo_job *o, int p, int e) {
+    const int nr = ALO_L(nr), terms = ALO_L(terms)(o->form), words = (o->b.rows + terms - 1) / terms;
     const float *b = (const float *)o->b.p + o->b.at;
     if (o->form && !o->turned)
         return b + ((ptrdiff_t)p * (words + (o->form == ALO_PACK_I8 ? 2 : 0)) + e) * nr;
-    if (o->form == ALO_PACK_F32) /* its columns lie in blocks of nr terms */
-        for (int at = 0; at < k; at += nr)
-            ALO_L(pack)(room + at * nr, nr, b + ((ptrdiff_t)(e + at) / nr * o->b.cols + p * nr) * nr, nr, 1, n,
-                        k - at < nr ? k - at : nr);
+    if (o->form) /* [words of columns, nr] for each nr rows */
+        return b + (ptrdiff_t)e * terms * ((o->b.cols + terms - 1) / terms) + (ptrdiff_t)p * nr / terms * nr;
+    return b + e * o->b.row + (ptrdiff_t)p * nr * o->b.col;
+}
+
+/* Words e .. e+k-1 of panel `p` of b, packed where they are not already. */
+static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *room) {
+    const int nr = ALO_L(nr), n = o->b.cols - p * nr < nr ? o->b.cols - p * nr : nr;
+    const float *from = ALO_L(source)(o, p, e);
+    if (o->form && !o->turned) return from;
+    if (o->form == ALO_PACK_F32)
+        for (int at = 0; at < k; at += nr, from += (ptrdiff_t)nr * o->b.cols)
+            ALO_L(pack)(room + at * nr, nr, from, nr, 1, n, k - at < nr ? k - at : nr);
     else if (o->form == ALO_PACK_BF16)
-        for (int at = 0; at < k; at += nr / 2)
-            ALO_L(turn_pairs)(room + at * nr, b + (ptrdiff_t)(e + at) * 2 * ((o->b.cols + 1) / 2), p * nr, n, k - at);
+        for (int at = 0; at < k; at += nr / 2, from += (ptrdiff_t)nr * ((o->b.cols + 1) / 2))
+            ALO_L(turn_pairs)(room + at * nr, from, n, k - at);
     else
-        ALO_L(pack)(room, nr, b + e * o->b.row + (ptrdiff_t)p * nr * o->b.col, o->b.col, o->b.row, n, k);
+        ALO_L(pack)(room, nr, from, o->b.col, o->b.row, n, k);
     return room;
 }
 
@@ -3466,15 +3485,17 @@ static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
                                       inverse + row);
             }
             s.k = k;
+            s.pace = 16 * count / nr > 1 ? 16 * count / nr : 1;
+            s.block = o->turned ? nr / terms * nr / 16 : 1 << 30;
+            s.jump = o->turned ? (ptrdiff_t)((o->b.cols + terms - 1) / terms - nr / terms) * nr * 4 : 0;
             for (int q = first; q < last; ++q) {
                 const int col = q * nr, n = o->y.cols - col < nr ? o->y.cols - col : nr;
                 s.b = ALO_L(panel)(o, q, e, k, room);
-                const char *next = (const char *)(s.b + (ptrdiff_t)words * nr);
-                const int lines = o->form && !o->turned && q + 1 < last ? k * nr / 16 / count : 0;
+                s.next = (const char *)(q + 1 < last ? ALO_L(source)(o, q + 1, e) : ALO_L(source)(o, first, e + k));
+                s.left = s.block;
                 for (int p = 0; p < count; ++p) {
                     const int row = ALO_L(begin)(rows, p), high = ALO_L(begin)(rows, p + 1) - row;
                     s.a = strips + (ptrdiff_t)row * k;
-                    for (int i = 0; i < lines; ++i, next += 64) ALO_PREFETCH(next);
                     ALO_L(place)(o, &s, tiler, top + row, col, high, n, nr, e == 0, e + k == words,
                                  bytes ? scale + row : NULL);
                 }
