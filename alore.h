@@ -8926,6 +8926,7 @@ ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *ba
     alo_merging g = ALORE_ZERO;
     *merged = NULL;
     g.m = m;
+    if (base && base->origin) base = base->origin;
     g.base = base;
     g.adapter = adapter;
     if (opts) g.opts = *opts;
@@ -9016,6 +9017,7 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
     alo_text rules = {NULL, room, 0};
     alo_merging g = ALORE_ZERO;
     g.m = m;
+    if (base && base->origin) base = base->origin;
     g.base = base;
     g.adapter = adapter;
     alore_status s = alo_merge_open(&g, m, NULL, true);

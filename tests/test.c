@@ -4507,6 +4507,164 @@ static void t_plan_lanes(void)
         }
 }
 
+/* ---- Levels, packed weights, precisions --------------------------------------- */
+
+/* Logits of a batch and then the gradients, of a level, a precision, plain or packed weights, and threads.
+ * With dim 36 nothing is a multiple of a panel. Returns how many numbers; 0: not so. */
+static size_t t_level_outcome(alore_isa isa, alore_dtype precision, bool train, bool pack, int threads,
+                              int split, float *out)
+{
+    static const char *spec = "vit:img=24x24,patch=8,dim=36,depth=2,heads=3,hidden=100,classes=7";
+    alore_config config = ALORE_ZERO;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    alore_weights *packed = NULL;
+    alore_ctx ctx;
+    size_t count = 0, all = 0;
+    config.isa = isa;
+    config.threads = threads;
+    o.batch = 3;
+    o.lanes = split ? 1 : threads;
+    o.split = split;
+    o.train = train;
+    o.precision = precision;
+    if (!ok(alore_init(&ctx, &config) == ALORE_OK, "isa %d", (int)isa)) return 0;
+    alore_status s = t_vit(&ctx, spec, "alore:rank=2@qkv|fc1;unfreeze@head", 0, &m);
+    if (!s) s = alore_plan_create(m, &o, &p);
+    alore_weights *base = s ? NULL : t_base(&ctx, m, 3);
+    if (!s && pack) s = alore_weights_pack(p, base, NULL, &packed);
+    if (!s) s = alore_run_create(p, pack ? packed : base, &run);
+    if (!s) {
+        size_t bytes = 0;
+        for (int i = 0; i < alore_weights_count(packed); ++i) {
+            const alore_tensor *t = alore_weights_at(packed, i);
+            if (!strstr(t->name, "head")) bytes += t->bytes;
+        }
+        if (pack) ok(bytes == alore_plan_memory(p).base, "planned %zu, packed %zu", alore_plan_memory(p).base, bytes);
+        if (pack) ok(alore_weights_fingerprint(packed) == alore_weights_fingerprint(base), "fingerprint");
+        run->poison = true;
+        t_fill(run, 7, 4);
+        t_shake(run, 6);
+        s = train ? alore_backward(run, 0) : alore_forward(run, 0);
+    }
+    if (ok(s == ALORE_OK, "%s", ctx.error.text)) {
+        const float *g = alore_grads(run, &count);
+        for (all = 0; all < 21; ++all) out[all] = alore_run_output(run, "logits")[all];
+        for (size_t i = 0; train && i < count; ++i) out[all++] = g[i];
+    }
+    alore_uninit(&ctx);
+    return all;
+}
+
+/* Relative distance of two arrays, Frobenius. */
+static double t_distance(const float *a, const float *b, size_t count)
+{
+    double apart = 0, size = 0;
+    for (size_t i = 0; i < count; ++i) {
+        apart += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(apart / size);
+}
+
+static void t_levels(void)
+{
+    enum { ROOM = 20000 };
+    float *first = (float *)calloc(ROOM, 4), *have = (float *)calloc(ROOM, 4), *low = (float *)calloc(ROOM, 4);
+    const size_t count = t_level_outcome(ALORE_ISA_SCALAR, ALORE_F32, true, false, 1, 0, first);
+    for (int isa = ALORE_ISA_SCALAR; isa <= ALORE_ISA_NEON; ++isa) {
+        if (!alore_isa_name((alore_isa)isa)) continue;
+        float plain[64];
+        ok(t_level_outcome((alore_isa)isa, ALORE_F32, true, false, 1, 0, have) == count, "count");
+        /* two levels fuse and sum in another order: some roundings of sums of a hundred terms */
+        const double d = t_distance(have, first, count) / EPS;
+        ok(d < 40, "%s: %.1f eps from scalar", alore_isa_name((alore_isa)isa), d);
+        for (int k = 0; k < 4; ++k) { /* packed or not, lanes or parts: the same bits */
+            t_level_outcome((alore_isa)isa, ALORE_F32, true, k > 0, 1 + k % 3, k == 3 ? 2 : 0, low);
+            t_same(low, have, count * 4, "packed");
+        }
+        memcpy(plain, have, 21 * 4);
+        /* bf16 has 8 bits: a term's error is 2^-8 at most, sums of many terms 2^-9 of their size */
+        ok(t_level_outcome((alore_isa)isa, ALORE_BF16, true, true, 1, 0, low) == count, "count");
+        const double bf16 = t_distance(low, have, count);
+        ok(bf16 > 1e-4 && bf16 < 1.0 / 64, "bf16 is off by %.2g", bf16);
+        t_level_outcome((alore_isa)isa, ALORE_BF16, true, true, 3, 2, have);
+        t_same(low, have, count * 4, "bf16, parts");
+        /* bytes: 1/254 of the largest of a row, twice */
+        t_level_outcome((alore_isa)isa, ALORE_I8, false, true, 1, 0, low);
+        const double bytes = t_distance(low, plain, 21);
+        ok(bytes > 1e-4 && bytes < 0.05, "int8 is off by %.2g", bytes);
+        t_level_outcome((alore_isa)isa, ALORE_I8, false, true, 2, 3, have);
+        t_same(low, have, 21 * 4, "int8, parts");
+    }
+    free(first);
+    free(have);
+    free(low);
+}
+
+/* What is refused, and what it says. */
+static void t_levels_refused(void)
+{
+    alore_config config = ALORE_ZERO;
+    alore_ctx ctx;
+    for (int isa = -1; isa <= ALORE_ISA_NEON + 1; ++isa) {
+        config.isa = (alore_isa)isa;
+        const bool has = alore_isa_name(config.isa) != NULL;
+        ok((alore_init(&ctx, &config) == ALORE_OK) == has, "isa %d", isa);
+        if (has && isa) ok(!strcmp(alore_isa_name(ctx.config.isa), alore_isa_name(config.isa)), "name");
+        alore_uninit(&ctx);
+    }
+    ok(alore_isa_name(ALORE_ISA_AUTO) && alore_isa_name(ALORE_ISA_SCALAR), "scalar is always there");
+    static const struct {
+        alore_dtype precision, dtype;
+        bool train, reference;
+        const char *say;
+    } rows[] = {{ALORE_I8, ALORE_F32, true, false, "no training products in I8"},
+                {ALORE_F16, ALORE_F32, false, false, "no inference products in F16"},
+                {ALORE_BF16, ALORE_F32, false, true, "in F32 only"},
+                {ALORE_BF16, ALORE_F64, false, false, "in F32 only"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        t_net n;
+        alore_plan_opts o = ALORE_ZERO;
+        memset(&n, 0, sizeof n);
+        t_begin(&n.ctx, &n.heap);
+        o.precision = rows[i].precision;
+        o.dtype = rows[i].dtype;
+        o.train = rows[i].train;
+        o.reference = rows[i].reference;
+        ok(t_vit(&n.ctx, t_micro, "unfreeze@head", 0, &n.model) == ALORE_OK, "%s", n.ctx.error.text);
+        ok(alore_plan_create(n.model, &o, &n.plan) != ALORE_OK && strstr(n.ctx.error.text, rows[i].say),
+           "row %zu: %s", i, n.ctx.error.text);
+        t_net_close(&n);
+    }
+    t_net n;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_weights *packed, *adapter = NULL, *a = NULL, *b = NULL;
+    o.train = true;
+    if (!t_net_open(&n, t_micro, "alore@qkv|fc1;unfreeze@head", &o, 0)) return;
+    o.precision = ALORE_BF16;
+    alore_plan *narrow = NULL;
+    alore_run *run = NULL;
+    ok(alore_plan_create(n.model, &o, &narrow) == ALORE_OK, "%s", n.ctx.error.text);
+    ok(alore_run_create(narrow, n.base, &run) == ALORE_ERR_ORDER && strstr(n.ctx.error.text, "BF16"),
+       "plain weights for bf16: %s", n.ctx.error.text);
+    ok(alore_weights_pack(n.plan, n.base, NULL, &packed) == ALORE_OK, "%s", n.ctx.error.text);
+    ok(alore_run_create(narrow, packed, &run) == ALORE_ERR_SHAPE, "f32 panels for bf16: %s", n.ctx.error.text);
+    /* a packed set stands for its origin in merges */
+    ok(alore_run_export(n.run, &adapter) == ALORE_OK, "%s", n.ctx.error.text);
+    ok(alore_merge(n.model, n.base, adapter, NULL, &a, NULL) == ALORE_OK, "%s", n.ctx.error.text);
+    ok(alore_merge(n.model, packed, adapter, NULL, &b, NULL) == ALORE_OK, "%s", n.ctx.error.text);
+    ok(a && b && alore_weights_fingerprint(a) == alore_weights_fingerprint(b), "merges differ");
+    float *w = (float *)alore_weights_data(n.base, "blocks.1.mlp.fc2.weight");
+    w[77] = NAN;
+    ok(alore_weights_pack(n.plan, n.base, NULL, &packed) == ALORE_ERR_NONFINITE &&
+           strstr(n.ctx.error.text, "blocks.1.mlp.fc2.weight") && strstr(n.ctx.error.text, "77"),
+       "%s", n.ctx.error.text);
+    t_net_close(&n);
+}
+
 /* ---- Training ---------------------------------------------------------------- */
 
 static void t_schedules(void)
@@ -5056,7 +5214,7 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
     alore_model *m = NULL;
     alore_plan *p = NULL;
     alore_run *run = NULL;
-    alore_weights *base = NULL, *adapter = NULL, *lora = NULL;
+    alore_weights *base = NULL, *packed = NULL, *adapter = NULL, *lora = NULL;
     alore_plan_opts o = ALORE_ZERO;
     alore_status s;
     o.train = true;
@@ -5066,7 +5224,8 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
         s = t_vit(ctx, "vit:img=8x8,patch=8,dim=8,depth=2,heads=2,hidden=8,classes=3",
                   "alore:rank=1,experts=2@qkv;ssf@norm1;unfreeze@head", 0, &m);
     if (s == ALORE_OK) s = alore_plan_create(m, &o, &p);
-    if (s == ALORE_OK) s = alore_run_create(p, base, &run);
+    if (s == ALORE_OK) s = alore_weights_pack(p, base, base, &packed);
+    if (s == ALORE_OK) s = alore_run_create(p, packed, &run);
     if (s == ALORE_OK) s = alore_backward(run, 0);
     if (s == ALORE_OK) s = alore_step(run, NULL, 0.01f, NULL);
     if (s == ALORE_OK) s = alore_run_export(run, &adapter);
@@ -6437,7 +6596,7 @@ static const t_row t_rows[] = {
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
     T(plan_memory) T(plan_to_fit) T(plan_again) T(plan_fused) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
-    T(run_batch) T(run_threads) T(plan_lanes) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
+    T(run_batch) T(run_threads) T(plan_lanes) T(levels) T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_merge) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(cli_errors)
