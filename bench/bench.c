@@ -188,8 +188,9 @@ int main(int argc, char **argv) {
     for (int i = 0; i < NETS && good; ++i) {
         if (one.quick != nets[i].quick) continue;
         good = run_net(&all, &nets[i], &rows[count]);
-        if (good) print_row(&rows[count++], true);
+        count += good;
     }
+    for (int i = kernels; i < count; ++i) bench_share(&all, &rows[i]), print_row(&rows[i], true);
     if (good && !save(folder, &one, &all, rows, kernels, count))
         good = bench_fail(&one, folder, "cannot be written");
     if (!good) fprintf(stderr, "bench: %s\n", one.why ? one.why : all.why);
