@@ -1619,6 +1619,7 @@ enum { ALO_PANEL = 32 };                /* most columns of a packed panel (see p
 enum { ALO_PACK_NONE, ALO_PACK_F32, ALO_PACK_BF16, ALO_PACK_I8, ALO_OWN }; /* forms of panels        */
 enum { ALO_OWN_BF16 = 1, ALO_OWN_I8 = 2 }; /* dot products that the CPU itself has                   */
 enum { ALO_DEEP = 768, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
+enum { ALO_SLIM = 64 };                 /* up to this extent a product reads its factors in place    */
 enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
 enum { ALO_QUERIES = 24, ALO_SCORES = 1 << 16 }; /* attention: rows at once, scores in the second cache */
 
@@ -3449,7 +3450,7 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
 }
 
 /* ALO_PANEL columns of y for each task. Scratch: alo_job_room. */
-static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
+static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int last) {
     const int nr = ALO_L(nr), all = (o->y.cols + nr - 1) / nr, terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
     const bool bytes = o->form == ALO_PACK_I8;
     const int deep = bytes || words < ALO_DEEP ? words : (int)ALO_DEEP;
@@ -3504,32 +3505,41 @@ static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
     }
 }
 
-/* y (+)= a b as other kernels ask for it: a is read in place. `scratch` holds a panel of b. */
-static void ALO_L(product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch) {
-    static const alo_job none = ALORE_ZERO;
-    const bool slim = y.cols <= ALO_L(lanes);
+/* The same where one of the extents is small: a is read in place. `scratch` holds a panel of b. */
+static void ALO_L(job_in_place)(const alo_job *o, void *scratch, int first, int last) {
+    const bool slim = o->y.cols <= ALO_L(lanes);
     const int nr = slim ? (int)ALO_L(lanes) : (int)ALO_L(nr);
-    alo_job o = none;
+    const int end = last * ALO_PANEL < o->y.cols ? last * ALO_PANEL : o->y.cols;
     ALO_L(strip) s;
-    o.y = y;
-    if (add) o.start = y;
-    s.k = a.cols;
-    s.a_row = a.row;
-    s.a_col = a.col;
-    for (int col = 0; col < y.cols; col += nr) {
-        const int n = y.cols - col < nr ? y.cols - col : nr;
-        const float *from = (const float *)b.p + b.at + col * b.col;
-        const bool direct = b.col == 1 && n == nr;
+    memset(&s, 0, sizeof s);
+    s.k = o->a.cols;
+    s.a_row = o->a.row;
+    s.a_col = o->a.col;
+    for (int col = first * ALO_PANEL; col < end; col += nr) {
+        const int n = o->y.cols - col < nr ? o->y.cols - col : nr;
+        const float *from = (const float *)o->b.p + o->b.at + col * o->b.col;
+        const bool direct = o->b.col == 1 && n == nr;
         s.b = direct ? from : (const float *)scratch;
-        s.b_row = direct ? b.row : nr;
-        if (!direct) ALO_L(pack)((float *)scratch, nr, from, b.col, b.row, n, a.cols);
-        for (int p = 0; p < ALO_L(strips)(y.rows); ++p) {
-            const int row = ALO_L(begin)(y.rows, p), high = ALO_L(begin)(y.rows, p + 1) - row;
-            s.a = (const float *)a.p + a.at + row * a.row;
-            ALO_L(place)(&o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true, true,
+        s.b_row = direct ? o->b.row : nr;
+        if (!direct) ALO_L(pack)((float *)scratch, nr, from, o->b.col, o->b.row, n, o->a.cols);
+        for (int p = 0; p < ALO_L(strips)(o->y.rows); ++p) {
+            const int row = ALO_L(begin)(o->y.rows, p), high = ALO_L(begin)(o->y.rows, p + 1) - row;
+            s.a = (const float *)o->a.p + o->a.at + row * o->a.row;
+            ALO_L(place)(o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true, true,
                          NULL);
         }
     }
+}
+
+/* y (+)= a b as other kernels ask for it. */
+static void ALO_L(product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch) {
+    static const alo_job none = ALORE_ZERO;
+    alo_job o = none;
+    o.y = y;
+    o.a = a;
+    o.b = b;
+    if (add) o.start = y;
+    ALO_L(job_in_place)(&o, scratch, 0, (y.cols + ALO_PANEL - 1) / ALO_PANEL);
 }
 
 /* ============================================================================
@@ -3782,6 +3792,12 @@ static bool ALO_L(as_job)(const alore_call *c, int a, int b, int y, alo_job *o) 
     o->own = c->own;
     if (alo_adds(c, ALO_Y, 0)) o->start = o->y;
     return true;
+}
+
+static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
+    const bool slim = o->y.cols <= ALO_SLIM || o->y.rows <= ALO_SLIM || o->a.cols <= ALO_SLIM;
+    if (slim && !o->form) ALO_L(job_in_place)(o, scratch, first, last);
+    else ALO_L(job_packed)(o, scratch, first, last);
 }
 
 static void ALO_L(matmul)(const alore_call *c, int first, int last) {

@@ -24,7 +24,7 @@ enum {
     BENCH_BF16,
     BENCH_I8,
     BENCH_TYPES,
-    BENCH_PRECISIONS = 1, /* of these, those that the library computes in */
+    BENCH_PRECISIONS = 3, /* of these, those that the library computes in */
     BENCH_SAMPLES = 64,   /* most samples of a row */
     BENCH_ROWS = 96,
     BENCH_CALLS = 512,   /* most of a sample */
