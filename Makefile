@@ -8,7 +8,7 @@
 
 CC      ?= cc
 CXX     ?= c++
-OPT     ?= -O3
+OPT     ?= -O2
 STD      = -std=c99
 WARN     = -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion \
            -Wstrict-prototypes -Wvla -Wundef

@@ -3001,8 +3001,6 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
 #define V_HOLD(x) (void)0
 #endif
 
-/* c + the dot product of two pairs; the upper terms first, as the CPU's own instruction. */
-WORD3(dot16, V(fma)(V(lower)(a), V(lower)(b), V(fma)(V(upper)(a), V(upper)(b), c)))
 enum { ALO_L(nr) = ALO_L(nv) * ALO_L(lanes) }; /* columns of a tile and of a panel */
 
 /* The first n of all lanes: from memory, into it, and with zeros beside them. */
@@ -3130,7 +3128,7 @@ static ALO_INLINE vec V(slope)(int kind, vec x) {
  * is in the first cache.
  *
  * A word is a float, two bfloat16 or four bytes of successive terms: the tile is the same, its dot product
- * another. Frozen weights W [out, in] are packed before, `nr` rows to a panel [words of in, nr]; their
+ * another; pairs without such an instruction are widened to floats on the way. Frozen weights W [out, in] are packed before, `nr` rows to a panel [words of in, nr]; their
  * transpose is read from the same panels by turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
  * Bytes: a row of a has one scale, a row of W another; a's have 128 added, which `excess` takes away. */
 
@@ -3152,7 +3150,7 @@ static ALO_INLINE vec ALO_L(dot)(const int form, vec a, vec b, vec c) {
     if (form == ALO_PACK_BF16 + ALO_OWN) return V(dot16_own)(a, b, c);
     if (form == ALO_PACK_I8 + ALO_OWN) return V(dot8_own)(a, b, c);
 #endif
-    return form == ALO_PACK_I8 ? V(dot8)(a, b, c) : form == ALO_PACK_BF16 ? V(dot16)(a, b, c) : V(fma)(a, b, c);
+    return form == ALO_PACK_I8 ? V(dot8)(a, b, c) : V(fma)(a, b, c);
 }
 
 static ALO_INLINE void ALO_L(tile)(ALO_L(strip) *s, const int rows, const int wide, const bool packed,
@@ -3220,7 +3218,6 @@ ALO_TILER(tile_f32, ALO_L(nv), true, ALO_PACK_F32)
             if (part.from) part.from += some * part.from_row;                                                \
         }                                                                                                    \
     }
-ALO_SLOW_TILER(tile_bf16, ALO_PACK_BF16)
 ALO_SLOW_TILER(tile_i8, ALO_PACK_I8)
 #undef ALO_SLOW_TILER
 #ifdef ALO_OWN_DOTS
@@ -3433,17 +3430,37 @@ static const float *ALO_L(source)(const alo_job *o, int p, int e) {
     return b + e * o->b.row + (ptrdiff_t)p * nr * o->b.col;
 }
 
-/* Words e .. e+k-1 of panel `p` of b, packed where they are not already. */
-static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *room) {
+/* Words of n pairs each as rows of n floats: the upper ones of the pairs, then the lower ones. Where the CPU
+ * has no product of pairs they are widened so, and are products of f32. */
+static void ALO_L(widen)(float *to, const float *from, int n, int words) {
+    const int L = ALO_L(lanes);
+    for (int e = 0; e < words; ++e, from += n, to += 2 * n)
+        for (int i = 0; i < n; i += L) {
+            const int some = n - i < L ? n - i : L;
+            const vec v = some == L ? V(load)(from + i) : V(load_some)(from + i, some);
+            V(give)(to + i, V(upper)(v), some);
+            V(give)(to + n + i, V(lower)(v), some);
+        }
+}
+
+/* Words e .. e+k-1 of panel `p` of b, packed where they are not already, and widened if asked for. */
+static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *room, bool wide) {
     const int nr = ALO_L(nr), n = o->b.cols - p * nr < nr ? o->b.cols - p * nr : nr;
     const float *from = ALO_L(source)(o, p, e);
-    if (o->form && !o->turned) return from;
+    if (o->form && !o->turned && wide) ALO_L(widen)(room, from, nr, k);
+    if (o->form && !o->turned) return wide ? room : from;
     if (o->form == ALO_PACK_F32)
         for (int at = 0; at < k; at += nr, from += (ptrdiff_t)nr * o->b.cols)
             ALO_L(pack)(room + at * nr, nr, from, nr, 1, n, k - at < nr ? k - at : nr);
     else if (o->form == ALO_PACK_BF16)
         for (int at = 0; at < k; at += nr / 2, from += (ptrdiff_t)nr * ((o->b.cols + 1) / 2))
-            ALO_L(turn_pairs)(room + at * nr, from, n, k - at);
+            if (wide) {
+                float block[ALO_L(nr) * ALO_L(nr)];
+                const int some = k - at < nr / 2 ? k - at : nr / 2;
+                ALO_L(turn_pairs)(block, from, n, some);
+                ALO_L(widen)(room + 2 * at * nr, block, nr, some);
+            } else
+                ALO_L(turn_pairs)(room + at * nr, from, n, k - at);
     else
         ALO_L(pack)(room, nr, from, o->b.col, o->b.row, n, k);
     return room;
@@ -3452,16 +3469,16 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
 /* ALO_PANEL columns of y for each task. Scratch: alo_job_room. */
 static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int last) {
     const int nr = ALO_L(nr), all = (o->y.cols + nr - 1) / nr, terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
-    const bool bytes = o->form == ALO_PACK_I8;
-    const int deep = bytes || words < ALO_DEEP ? words : (int)ALO_DEEP;
+    const bool bytes = o->form == ALO_PACK_I8, wide = o->form == ALO_PACK_BF16 && !(o->own & ALO_OWN_BF16);
+    const int limit = wide ? ALO_DEEP / 2 : (int)ALO_DEEP, deep = bytes || words < limit ? words : limit;
     const float *a = (const float *)o->a.p + o->a.at;
-    float *room = (float *)scratch, *const strips = room + (ptrdiff_t)deep * ALO_PANEL;
+    float *room = (float *)scratch, *const strips = room + (ptrdiff_t)deep * (wide ? 2 : 1) * ALO_PANEL;
     float scale[ALO_HIGH], inverse[ALO_HIGH];
-    ALO_L(tiler) tiler = bytes ? ALO_L(tile_i8) : o->form == ALO_PACK_BF16 ? ALO_L(tile_bf16) : ALO_L(tile_f32);
+    ALO_L(tiler) tiler = bytes ? ALO_L(tile_i8) : ALO_L(tile_f32);
     ALO_L(strip) s;
 #ifdef ALO_OWN_DOTS
     if (bytes && o->own & ALO_OWN_I8) tiler = ALO_L(tile_i8_own);
-    if (o->form == ALO_PACK_BF16 && o->own & ALO_OWN_BF16) tiler = ALO_L(tile_bf16_own);
+    if (o->form == ALO_PACK_BF16 && !wide) tiler = ALO_L(tile_bf16_own);
 #endif
     memset(&s, 0, sizeof s);
     first *= ALO_PANEL / nr;
@@ -3479,24 +3496,25 @@ static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int la
             for (int p = 0; p < count; ++p) {
                 const int row = ALO_L(begin)(rows, p), n = ALO_L(begin)(rows, p + 1) - row;
                 const float *from = a + (top + row) * o->a.row + (ptrdiff_t)e * terms * o->a.col;
-                float *to = strips + (ptrdiff_t)row * k;
+                float *to = strips + (ptrdiff_t)row * (wide ? 2 * k : k);
                 if (terms == 1) ALO_L(pack)(to, n, from, o->a.row, o->a.col, n, k);
                 else
-                    ALO_L(pack_words)(o->form, to, n, from, o->a.row, n, left < k * terms ? left : k * terms,
-                                      inverse + row);
+                    ALO_L(pack_words)(o->form, wide ? room : to, n, from, o->a.row, n,
+                                      left < k * terms ? left : k * terms, inverse + row);
+                if (wide) ALO_L(widen)(to, room, n, k);
             }
-            s.k = k;
-            s.pace = 16 * count / nr > 1 ? 16 * count / nr : 1;
+            s.k = wide ? 2 * k : k;
+            s.pace = (wide ? 32 : 16) * count / nr > 1 ? (wide ? 32 : 16) * count / nr : 1;
             s.block = o->turned ? nr / terms * nr / 16 : 1 << 30;
             s.jump = o->turned ? (ptrdiff_t)((o->b.cols + terms - 1) / terms - nr / terms) * nr * 4 : 0;
             for (int q = first; q < last; ++q) {
                 const int col = q * nr, n = o->y.cols - col < nr ? o->y.cols - col : nr;
-                s.b = ALO_L(panel)(o, q, e, k, room);
+                s.b = ALO_L(panel)(o, q, e, k, room, wide);
                 s.next = (const char *)(q + 1 < last ? ALO_L(source)(o, q + 1, e) : ALO_L(source)(o, first, e + k));
                 s.left = s.block;
                 for (int p = 0; p < count; ++p) {
                     const int row = ALO_L(begin)(rows, p), high = ALO_L(begin)(rows, p + 1) - row;
-                    s.a = strips + (ptrdiff_t)row * k;
+                    s.a = strips + (ptrdiff_t)row * s.k;
                     ALO_L(place)(o, &s, tiler, top + row, col, high, n, nr, e == 0, e + k == words,
                                  bytes ? scale + row : NULL);
                 }
