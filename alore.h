@@ -16,7 +16,8 @@
  *        alore_model_finish         weave their methods in. The first mistake is told here.
  *     4. alore_plan_create          the backward pass, only where something learns; tensors live as long as a
  *                                   record reads them; every byte is known.
- *     5. alore_run_create           bind a checkpoint; alore_forward, alore_backward, alore_step.
+ *     5. alore_run_create           bind a checkpoint; alore_forward, alore_backward, alore_step. Faster on
+ *                                   panels: alore_weights_pack, once for all runs.
  *     6. alore_run_export, _merge   keep the adapter, or melt it: evaluated, verified, certified.
  *
  * examples/ walks through these. METHODS (all merge exactly; `alore help METHOD` tells more):
@@ -27,17 +28,23 @@
  *     unfreeze  tensors of the checkpoint learn themselves  linear probe, BitFit, norms, everything
  *     your own  a row of a table                            alore_register
  *
+ * SPEED. Kernels are one text, stamped for scalar, AVX2, AVX-512 and NEON; alore_init takes the CPU's best, or
+ * config.isa. `lanes` samples run at once, a thread and an arena each; where one lane remains, the records are
+ * split over the threads. Products with frozen weights may be in bf16 or (forward) int8: `precision`.
+ *
  * PROMISES. Nothing is global, prints, aborts, or allocates after create. Frozen means const. Every file is
  * hostile, every size may overflow, every allocation may fail: a status and one sentence with the numbers.
- * The same bits for any number of threads, lanes and parts, and after stop and resume; no libc's mathematics in f32.
+ * Within a level and a precision the same bits for any number of threads, lanes and parts, and after stop and
+ * resume; no libc's mathematics in f32.
  * Different contexts are independent; objects of one context may be used from different threads one at a
  * time; weights, models and plans are read-only after creation and may be shared by runs of several
  * contexts; the hooks you supply must be as thread-safe as your use of them.
  *
  * MACROS, all optional: ALORE_STATIC (this unit alone; implies the implementation), ALORE_NO_STDIO, _NO_MMAP,
  * _NO_MALLOC (give an allocator), _NO_THREADS, ALORE_FILE (the header's name where it is not "alore.h": it
- * includes itself once more for the double kernels), ALORE_NO_SIMD (a header pasted into another file: it
- * does not include itself, and merging evaluates in f32). None changes a struct or a signature.
+ * includes itself for the double kernels and for each level), ALORE_NO_SIMD (a header pasted into another
+ * file: it does not include itself, has the scalar level alone, and merging evaluates in f32). None changes a
+ * struct or a signature.
  *
  * CONTENTS: the public interface in eleven groups, then
  *
