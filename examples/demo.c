@@ -34,23 +34,21 @@ typedef struct demo {
     alore_weights *base; /* the checkpoint without its head: the task has its own */
     alore_vit_config vit;
     data_set train, test;
-    float *images; /* all of them as the network takes them: train, then test */
+    float *images;  /* all of them as the network takes them: train, then test */
     size_t numbers; /* in one image */
     int epochs, threads;
     uint64_t seed;
     bool quiet, terminal; /* of progress on stderr */
 } demo;
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Files: the backbone without its head, and the images, resized once. */
-static bool load(demo *d, const char *folder, const char *data, char *why)
-{
+static bool load(demo *d, const char *folder, const char *data, char *why) {
     char path[512], text[600];
     alore_weights *file = NULL;
     img_transform transform;
@@ -84,16 +82,15 @@ static bool load(demo *d, const char *folder, const char *data, char *why)
     return data_check_labels(&d->train, 10, why) && data_check_labels(&d->test, 10, why);
 }
 
-static int label(const demo *d, int i)
-{
+static int label(const demo *d, int i) {
     return i < TRAIN ? data_label(&d->train, i) : data_label(&d->test, i - TRAIN);
 }
 
-/* The network under some rules, for training or not, bound to weights. */
+/* The network under some rules, for training or not, bound to weights that are packed for its kernels. */
 static alore_status build(demo *d, const char *rules, const alore_weights *weights, bool train,
-                          alore_model **m, alore_plan **p, alore_run **run)
-{
+                          alore_dtype precision, alore_model **m, alore_plan **p, alore_run **run) {
     alore_plan_opts opts = ALORE_ZERO;
+    alore_weights *packed;
     alore_status s = alore_model_create(&d->ctx, m);
     if (!s) s = alore_attach(*m, rules);
     if (s) return s;
@@ -108,19 +105,19 @@ static alore_status build(demo *d, const char *rules, const alore_weights *weigh
     opts.train = train;
     opts.batch = BATCH;
     opts.lanes = d->threads;
+    opts.precision = precision;
     if (!s) s = alore_plan_create(*m, &opts, p);
-    if (!s) s = alore_run_create(*p, weights, run);
+    if (!s) s = alore_weights_pack(*p, weights, NULL, &packed);
+    if (!s) s = alore_run_create(*p, packed, run);
     return s;
 }
 
-static void put_image(const demo *d, alore_run *run, int slot, int item)
-{
+static void put_image(const demo *d, alore_run *run, int slot, int item) {
     memcpy((float *)alore_run_input(run, "image") + (size_t)slot * d->numbers,
            d->images + (size_t)item * d->numbers, d->numbers * sizeof(float));
 }
 
-static alore_status train(const demo *d, const way *w, alore_run *run)
-{
+static alore_status train(const demo *d, const way *w, alore_run *run) {
     alore_step_opts adamw = ALORE_ZERO;
     alore_schedule schedule = ALORE_ZERO;
     int steps = (d->epochs * TRAIN + BATCH - 1) / BATCH;
@@ -156,8 +153,7 @@ static alore_status train(const demo *d, const way *w, alore_run *run)
 }
 
 /* Logits of every held-out image; how many are right. */
-static alore_status test(const demo *d, alore_run *run, float *logits, int *right, double *seconds)
-{
+static alore_status test(const demo *d, alore_run *run, float *logits, int *right, double *seconds) {
     alore_status s = ALORE_OK;
     double start = now();
     *right = 0;
@@ -177,16 +173,14 @@ static alore_status test(const demo *d, alore_run *run, float *logits, int *righ
     return s;
 }
 
-static bool count_bytes(void *user, const void *data, size_t bytes)
-{
+static bool count_bytes(void *user, const void *data, size_t bytes) {
     (void)data;
     *(size_t *)user += bytes;
     return true;
 }
 
 /* What is going to be learnt, before anything runs. */
-static void show_plan(const alore_plan *p)
-{
+static void show_plan(const alore_plan *p) {
     alore_memory m = alore_plan_memory(p);
     size_t head = 0;
     for (int i = 0; i < alore_param_count(p); ++i)
@@ -199,8 +193,7 @@ static void show_plan(const alore_plan *p)
 }
 
 /* Train one way, test it, print its row. The adapter and its logits are the caller's. */
-static alore_status one_way(demo *d, const way *w, float *logits, alore_weights **adapter, alore_model **m)
-{
+static alore_status one_way(demo *d, const way *w, float *logits, alore_weights **adapter, alore_model **m) {
     alore_plan *p, *eval_plan;
     alore_run *run, *eval;
     alore_model *eval_model;
@@ -208,11 +201,11 @@ static alore_status one_way(demo *d, const way *w, float *logits, alore_weights 
     size_t bytes = 0;
     int right = 0;
     double start = now(), unused;
-    alore_status s = build(d, w->rules, d->base, true, m, &p, &run);
+    alore_status s = build(d, w->rules, d->base, true, ALORE_F32, m, &p, &run);
     if (!s) s = train(d, w, run);
     double seconds = now() - start;
     if (!s) s = alore_run_export(run, adapter);
-    if (!s) s = build(d, w->rules, d->base, false, &eval_model, &eval_plan, &eval);
+    if (!s) s = build(d, w->rules, d->base, false, ALORE_F32, &eval_model, &eval_plan, &eval);
     if (!s) s = alore_run_load(eval, *adapter);
     if (!s) s = test(d, eval, logits, &right, &unused);
     counter.write = count_bytes;
@@ -225,9 +218,28 @@ static alore_status one_way(demo *d, const way *w, float *logits, alore_weights 
     return s;
 }
 
+/* The merged network with products in fewer bits: what that costs, and what it saves. */
+static alore_status narrow(demo *d, const alore_weights *merged, double full, float *logits) {
+    static const alore_dtype types[] = {ALORE_F32, ALORE_BF16, ALORE_I8};
+    alore_status s = ALORE_OK;
+    for (int i = 0; i < 3 && !s; ++i) {
+        alore_model *m;
+        alore_plan *p;
+        alore_run *run;
+        double seconds;
+        int right;
+        s = build(d, "", merged, false, types[i], &m, &p, &run);
+        if (!s) s = test(d, run, logits, &right, &seconds);
+        if (!s)
+            printf("%-5s   %.1f %% right (%+.1f), %.2f MB of weights\n", alore_dtype_name(types[i]),
+                   100.0 * right / d->test.count, 100.0 * (right - full) / d->test.count,
+                   (double)alore_plan_memory(p).base * 1e-6);
+    }
+    return s;
+}
+
 /* Melt, certify, prove on every held-out image, time both. */
-static alore_status melt(demo *d, const way *w, alore_model *m, const alore_weights *adapter)
-{
+static alore_status melt(demo *d, const way *w, alore_model *m, const alore_weights *adapter) {
     size_t count = (size_t)d->test.count * 10;
     float *before = (float *)calloc(2 * count, sizeof *before), *after = before + count;
     alore_merge_report r;
@@ -239,11 +251,11 @@ static alore_status melt(demo *d, const way *w, alore_model *m, const alore_weig
     int right[2] = {0, 0}, same = 0;
     alore_status s = before ? alore_merge(m, d->base, adapter, NULL, &merged, &r) : ALORE_ERR_MEMORY;
     if (!s)
-        printf("\nmerged: %d sites, %d tensors changed, worst error %.1e at %s\n", r.sites,
-               r.tensors_changed, (double)r.worst_error, r.worst_site);
-    if (!s) s = build(d, w->rules, d->base, false, &models[0], &plans[0], &runs[0]);
+        printf("\nmerged: %d sites, %d tensors changed, worst error %.1e at %s\n", r.sites, r.tensors_changed,
+               (double)r.worst_error, r.worst_site);
+    if (!s) s = build(d, w->rules, d->base, false, ALORE_F32, &models[0], &plans[0], &runs[0]);
     if (!s) s = alore_run_load(runs[0], adapter);
-    if (!s) s = build(d, "", merged, false, &models[1], &plans[1], &runs[1]);
+    if (!s) s = build(d, "", merged, false, ALORE_F32, &models[1], &plans[1], &runs[1]);
     for (int round = 0; round < 6 && !s; ++round) { /* in turn, the best of three */
         s = test(d, runs[round % 2], round % 2 ? after : before, &right[round % 2], &once);
         if (once < seconds[round % 2]) seconds[round % 2] = once;
@@ -261,9 +273,11 @@ static alore_status melt(demo *d, const way *w, alore_model *m, const alore_weig
     }
     if (!s)
         printf("agree:  %d of %d held-out images get the same class; logits differ by at most %.1e of %.1f\n"
-               "speed:  with adapters %.0f images/s, merged %.0f images/s (%.2fx), at the plain network's cost\n",
+               "speed:  with adapters %.0f images/s, merged %.0f images/s (%.2fx), at the plain network's "
+               "cost\n",
                same, d->test.count, worst, largest, d->test.count / seconds[0], d->test.count / seconds[1],
                seconds[0] / seconds[1]);
+    if (!s) s = narrow(d, merged, right[1], after);
     if (!s && (same != d->test.count || worst > 1e-3 * largest)) {
         fprintf(stderr, "demo: merged and unmerged disagree\n");
         s = ALORE_ERR_TOLERANCE;
@@ -272,15 +286,15 @@ static alore_status melt(demo *d, const way *w, alore_model *m, const alore_weig
     return s;
 }
 
-static alore_status show(demo *d, const char *data)
-{
+static alore_status show(demo *d, const char *data) {
     enum { WAYS = sizeof ways / sizeof *ways };
     alore_weights *adapter = NULL;
     alore_model *m = NULL;
     alore_plan *p;
     alore_run *run;
     float *logits = (float *)malloc((size_t)d->test.count * 10 * sizeof(float));
-    alore_status s = logits ? build(d, ways[WAYS - 1].rules, d->base, true, &m, &p, &run) : ALORE_ERR_MEMORY;
+    alore_status s = ALORE_ERR_MEMORY;
+    if (logits) s = build(d, ways[WAYS - 1].rules, d->base, true, ALORE_F32, &m, &p, &run);
     if (!s) {
         printf("A ViT that knows CIFAR-10 learns %s from %d images; %d are held out.\n", data, TRAIN,
                d->test.count);
@@ -294,8 +308,7 @@ static alore_status show(demo *d, const char *data)
     return s;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     demo d;
     alore_config config = ALORE_ZERO;
     char why[IMG_WHY] = "";
