@@ -2694,7 +2694,8 @@ static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
 static ALO_INLINE vec V(pairs)(const float *p) {
     float part[ALO_L(lanes)];
     for (int i = 0; i < ALO_L(lanes); ++i)
-        part[i] = alo_float(alore_float_to_bfloat(p[2 * i]) | (uint32_t)alore_float_to_bfloat(p[2 * i + 1]) << 16);
+        part[i] = alo_float(alore_float_to_bfloat(p[2 * i]) |
+                            (uint32_t)alore_float_to_bfloat(p[2 * i + 1]) << 16);
     return V(load)(part);
 }
 static ALO_INLINE vec V(bytes)(const float *p, float scale) {
@@ -2733,8 +2734,12 @@ static ALO_INLINE __m256i alo_first_avx2(int n) { /* mask of the first n lanes *
 }
 static ALO_INLINE vec  V(load)(const float *p) { return _mm256_loadu_ps(p); }
 static ALO_INLINE void V(store)(float *p, vec v) { _mm256_storeu_ps(p, v); }
-static ALO_INLINE vec  V(load_some)(const float *p, int n) { return _mm256_maskload_ps(p, alo_first_avx2(n)); }
-static ALO_INLINE void V(store_some)(float *p, vec v, int n) { _mm256_maskstore_ps(p, alo_first_avx2(n), v); }
+static ALO_INLINE vec  V(load_some)(const float *p, int n) {
+    return _mm256_maskload_ps(p, alo_first_avx2(n));
+}
+static ALO_INLINE void V(store_some)(float *p, vec v, int n) {
+    _mm256_maskstore_ps(p, alo_first_avx2(n), v);
+}
 static ALO_INLINE vec  V(set)(float x) { return _mm256_set1_ps(x); }
 WORD2(add, _mm256_add_ps(a, b))
 WORD2(sub, _mm256_sub_ps(a, b))
@@ -2807,7 +2812,8 @@ static ALO_INLINE vec V(bytes)(const float *p, float scale) {
     const vec by = V(set)(scale);
     const __m256i low = _mm256_packus_epi32(alo_round8_avx2(p, by), alo_round8_avx2(p + 8, by));
     const __m256i high = _mm256_packus_epi32(alo_round8_avx2(p + 16, by), alo_round8_avx2(p + 24, by));
-    return R(_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+    return R(_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high),
+                                         _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
     const __m256i even = _mm256_madd_epi16(_mm256_and_si256(I(a), _mm256_set1_epi16(255)),
@@ -2838,7 +2844,7 @@ WORD2(min, _mm512_min_ps(a, b))
 WORD3(fma, _mm512_fmadd_ps(a, b, c))
 WORD3(nfma, _mm512_fnmadd_ps(a, b, c))
 WORD1(sqrt, _mm512_sqrt_ps(a))
-WORD1(round, _mm512_roundscale_ps(a, 8))
+WORD1(round, V(sub)(V(add)(a, V(set)(12582912.0f)), V(set)(12582912.0f)))
 WORD1(pow2, _mm512_scalef_ps(_mm512_set1_ps(1.0f), a))
 static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
@@ -2981,7 +2987,8 @@ static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
 static ALO_INLINE vec V(pairs)(const float *p) {
     float part[ALO_L(lanes)];
     for (int i = 0; i < ALO_L(lanes); ++i)
-        part[i] = alo_float(alore_float_to_bfloat(p[2 * i]) | (uint32_t)alore_float_to_bfloat(p[2 * i + 1]) << 16);
+        part[i] = alo_float(alore_float_to_bfloat(p[2 * i]) |
+                            (uint32_t)alore_float_to_bfloat(p[2 * i + 1]) << 16);
     return V(load)(part);
 }
 static ALO_INLINE vec V(bytes)(const float *p, float scale) {
@@ -3139,7 +3146,9 @@ static ALO_INLINE vec V(slope)(int kind, vec x) {
  * transpose is read from the same panels by turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
  * Bytes: a row of a has one scale, a row of W another; a's have 128 added, which `excess` takes away. */
 
-static ALO_INLINE int ALO_L(terms)(int form) { return form == ALO_PACK_BF16 ? 2 : form == ALO_PACK_I8 ? 4 : 1; }
+static ALO_INLINE int ALO_L(terms)(int form) {
+    return form == ALO_PACK_BF16 ? 2 : form == ALO_PACK_I8 ? 4 : 1;
+}
 
 typedef struct ALO_L(strip) {   /* what a tile needs: y = from + a b for k words */
     const float *a, *b, *from;  /* from NULL: zero */
@@ -3284,7 +3293,8 @@ static void ALO_L(pack_words)(int form, float *to, int room, const float *from, 
             if (full && form == ALO_PACK_BF16)
                 ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i) r[i] = V(pairs)(base + i * row);
             else if (full)
-                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i) r[i] = V(bytes)(base + i * row, scale[first + i]);
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i)
+                    r[i] = V(bytes)(base + i * row, scale[first + i]);
             for (int i = 0; i < L && !full; ++i) {
                 const float *at = base + i * row;
                 const float by = form == ALO_PACK_I8 && first + i < n ? scale[first + i] : 1.0f;
@@ -3322,7 +3332,8 @@ static void ALO_L(turn_pairs)(float *to, const float *from, int n, int words) {
     }
 }
 
-/* Rows of W [out, in] as a panel of `form`, from f32. Bytes are followed by a row of scales and one of excess. */
+/* Rows of W [out, in] as a panel of `form`, from f32. Bytes are followed by a row of scales and one of
+ * excess. */
 static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int in) {
     const int nr = ALO_L(nr), words = (in + 3) / 4;
     float scale[ALO_L(nr)];
@@ -3403,8 +3414,8 @@ static void ALO_L(follow)(const alo_job *o, const float *sum, ptrdiff_t sum_row,
 }
 
 /* One tile: rows x n numbers of y from (row, col) on; `s` has its a, b and k. `last`: they are complete. */
-static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, int row, int col, int rows, int n,
-                         int wide, bool first, bool last, const float *scale) {
+static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, int row, int col, int rows,
+                         int n, int wide, bool first, bool last, const float *scale) {
     float edge[ALO_L(mr) * ALO_L(nr)];
     const bool apart = n < wide || scale != NULL;
     float *y = ALO_L(spot)(&o->y, row, col);
@@ -3812,7 +3823,7 @@ static bool ALO_L(as_job)(const alore_call *c, int a, int b, int y, alo_job *o) 
     o->y = y == ALO_Y ? my : a == ALO_Y ? ma : alo_mat_at(c, b, ALO_ALL);
     o->a = y == ALO_Y ? ma : a == ALO_Y ? my : turned ? alo_flip(my) : alo_flip(ma);
     o->b = y == ALO_Y ? mb : a == ALO_Y ? alo_flip(mb) : turned ? ma : my;
-    o->form = b == 1 ? c->form : ALO_PACK_NONE;
+    o->form = b == 1 ? c->form : 0;
     o->turned = (y == ALO_Y) != turned;
     o->own = c->own;
     if (alo_adds(c, ALO_Y, 0)) o->start = o->y;
@@ -4443,12 +4454,12 @@ static size_t alo_need(size_t each, size_t k, size_t count) {
 /* Scratch of a job with `rows` rows and `k` terms: a panel of b, strips of a. */
 static size_t alo_job_room(size_t rows, size_t k, size_t each) {
     if (rows > ALO_HIGH) rows = ALO_HIGH;
-    k = k > 4 * ALO_DEEP ? k / 4 + 1 : k > ALO_DEEP ? ALO_DEEP : k; /* bytes: all terms at once */
+    k = k > 4 * ALO_DEEP ? k / 4 + 1 : k > ALO_DEEP ? (size_t)ALO_DEEP : k; /* bytes: all terms at once */
     return alo_mul(each, (rows + ALO_PANEL) * k);
 }
 
-/* Tasks of a call: columns of a fast product, ALO_PANEL each; heads; else the rows of output 0, of `whole` one.
- * Each makes its own part of the outputs, so any ranges may run at once, each with scratch of its own. */
+/* Tasks of a call: columns of a fast product, ALO_PANEL each; heads; else the rows of output 0, of `whole`
+ * one. Each makes its own part of the outputs, so any ranges may run at once, each with its own scratch. */
 static int alo_tasks(int code, const alo_tensor *const t[], const alo_attr *attr, int samples, bool fast) {
     const bool product = code == ALO_K_matmul || code == ALO_K_matmul_da || code == ALO_K_matmul_db;
     if (fast && product) return (t[ALO_Y]->cols + ALO_PANEL - 1) / ALO_PANEL;
@@ -4485,7 +4496,8 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
                         alo_job_room(rows, cols, each));
     case ALO_K_matmul_da: return alo_most(alo_need(each, cols, 0), alo_job_room(rows, cols, each));
     case ALO_K_matmul_db:
-        return alo_most(alo_need(each, deep, 0), alo_job_room(alo_most(cols, alo_zu(t[1]->cols)), deep, each));
+        return alo_most(alo_need(each, deep, 0),
+                        alo_job_room(alo_most(cols, alo_zu(t[1]->cols)), deep, each));
     case ALO_K_kron:
         return alo_need(each, alo_most(cols / P, nr),
                         alo_sum(mixed, alo_sum(alo_mul(band, P + Q), alo_mul(cols / P, nr))));
