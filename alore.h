@@ -7834,7 +7834,8 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const alo_level *level = alo_level_of(ctx->config.isa);
     p->rows_fn = plain ? &alo_rows_f32_reference : &level->rows;
     p->level = plain || b ? NULL : level;
-    p->form = p->opts.precision == ALORE_BF16 ? ALO_PACK_BF16 : p->opts.precision ? ALO_PACK_I8 : ALO_PACK_F32;
+    p->form = p->opts.precision == ALORE_BF16 ? ALO_PACK_BF16 :
+              p->opts.precision ? ALO_PACK_I8 : ALO_PACK_F32;
     p->own = (uint8_t)(alo_cpu() >> 8);
     if (p->opts.precision && (!p->level || p->level->panel < 4))
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "these kernels have products in F32 only");
@@ -7886,7 +7887,8 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                         "a plan of batch %d, %d lanes, split %d, span %d, alignment %d", o.batch, o.lanes,
                         o.split, o.span, o.align);
     if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
-        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s", o.train ? "training" : "inference",
+        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s",
+                        o.train ? "training" : "inference",
                         alore_dtype_name(o.precision) ? alore_dtype_name(o.precision) : "that type");
     if (!o.train) o.recompute = ALORE_KEEP;
     for (int k = o.recompute == ALORE_BLOCKS ? most : 0;; ++k) {
@@ -8048,7 +8050,8 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group, boo
     c.sample = run->samples + (uint64_t)sample;
     c.samples = left < p->opts.span ? left : p->opts.span;
     c.flags = op->flags;
-    alo_share s = {&c, p->kernels[op->code], alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL), 1, 0};
+    alo_share s = {&c, p->kernels[op->code],
+                   alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL), 1, 0};
     if (split && p->opts.split > 1) s.parts = alo_parts(p, op->code, c.t, c.attr, c.samples);
     s.scratch = p->scratch_each[i];
     if (s.parts > 1)
