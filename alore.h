@@ -2974,44 +2974,38 @@ WORD1(lower, R(vshlq_n_u32(I(a), 16)))
 WORD1(under, R(vshrq_n_u32(I(a), 16)))
 WORD2(or, R(vorrq_u32(I(a), I(b))))
 WORD1(whole, vcvtq_f32_s32(vreinterpretq_s32_f32(a)))
-#undef I
-#undef R
 static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
-    float part[2][ALO_L(lanes)], both[2 * ALO_L(lanes)];
-    V(store)(part[0], a);
-    V(store)(part[1], b);
-    for (int i = 0; i < 2 * ALO_L(lanes); ++i) both[i] = part[i & 1][i / 2];
-    *low = V(load)(both);
-    *high = V(load)(both + ALO_L(lanes));
+    *low = vzip1q_f32(a, b);
+    *high = vzip2q_f32(a, b);
+}
+static ALO_INLINE uint16x4_t alo_round16_neon(vec v) { /* to bfloat16 */
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(I(v), 16), vdupq_n_u32(1));
+    return vshrn_n_u32(vaddq_u32(I(v), vaddq_u32(odd, vdupq_n_u32(0x7fff))), 16);
 }
 static ALO_INLINE vec V(pairs)(const float *p) {
-    float part[ALO_L(lanes)];
-    for (int i = 0; i < ALO_L(lanes); ++i)
-        part[i] = alo_float(alore_float_to_bfloat(p[2 * i]) |
-                            (uint32_t)alore_float_to_bfloat(p[2 * i + 1]) << 16);
-    return V(load)(part);
+    const uint16x4_t low = alo_round16_neon(V(load)(p)), high = alo_round16_neon(V(load)(p + 4));
+    return vreinterpretq_f32_u16(vcombine_u16(low, high));
+}
+static ALO_INLINE int16x4_t alo_round8_neon(const float *p, vec scale) {
+    return vqmovn_s32(vaddq_s32(vcvtnq_s32_f32(vmulq_f32(V(load)(p), scale)), vdupq_n_s32(128)));
 }
 static ALO_INLINE vec V(bytes)(const float *p, float scale) {
-    float part[ALO_L(lanes)];
-    for (int i = 0; i < ALO_L(lanes); ++i) {
-        uint32_t word = 0;
-        for (int k = 0; k < 4; ++k)
-            word |= ((uint32_t)(alo_nearest(p[4 * i + k] * scale) + 128) & 255u) << 8 * k;
-        part[i] = alo_float(word);
-    }
-    return V(load)(part);
+    const vec by = V(set)(scale);
+    const int16x8_t low = vcombine_s16(alo_round8_neon(p, by), alo_round8_neon(p + 4, by));
+    const int16x8_t high = vcombine_s16(alo_round8_neon(p + 8, by), alo_round8_neon(p + 12, by));
+    return vreinterpretq_f32_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)));
 }
 static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
-    uint32_t x[ALO_L(lanes)], y[ALO_L(lanes)], z[ALO_L(lanes)];
-    memcpy(x, &a, sizeof x);
-    memcpy(y, &b, sizeof y);
-    memcpy(z, &c, sizeof z);
-    for (int i = 0; i < ALO_L(lanes); ++i)
-        for (int k = 0; k < 32; k += 8)
-            z[i] += (x[i] >> k & 255u) * (uint32_t)(((int32_t)(y[i] >> k & 255u) ^ 128) - 128);
-    memcpy(&c, z, sizeof z);
-    return c;
+    const uint8x16_t x = vreinterpretq_u8_f32(a);
+    const int8x16_t y = vreinterpretq_s8_f32(b);
+    const int16x8_t x0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))), y0 = vmovl_s8(vget_low_s8(y));
+    const int16x8_t x1 = vreinterpretq_s16_u16(vmovl_high_u8(x)), y1 = vmovl_high_s8(y);
+    const int32x4_t low = vpaddq_s32(vmull_s16(vget_low_s16(x0), vget_low_s16(y0)), vmull_high_s16(x0, y0));
+    const int32x4_t high = vpaddq_s32(vmull_s16(vget_low_s16(x1), vget_low_s16(y1)), vmull_high_s16(x1, y1));
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(c), vpaddq_s32(low, high)));
 }
+#undef I
+#undef R
 #define V_HOLD(x) (void)0
 #endif
 

@@ -2167,6 +2167,84 @@ static void t_ops_product(void)
 }
 
 
+/* The number that a product of `form` takes for x, in units of `scale` for bytes. */
+static double t_word(int form, float x, float inverse)
+{
+    if (form == ALO_PACK_I8) return nearbyint((double)(x * inverse));
+    return form == ALO_PACK_BF16 ? (double)alore_bfloat_to_float(alore_float_to_bfloat(x)) : (double)x;
+}
+
+static float t_magnitude(const float *x, int count)
+{
+    float most = 0;
+    for (int i = 0; i < count; ++i) most = fmaxf(most, fabsf(x[i]));
+    return most;
+}
+
+/* Products with packed weights W [out, in] and with their transpose, on every level, by the CPU's own dot
+ * products and without: f32 gives the bits of W in place; bfloat16 differs from a sum in double by its order,
+ * bytes by what follows the integers. */
+static void t_ops_packed(void)
+{
+    enum { MOST = 70 };
+    static const int sizes[][3] = {{1, 1, 1}, {2, 3, 5}, {5, 16, 8}, {3, 9, 70}, {13, 33, 31}, {25, 70, 64}, {70, 47, 3}};
+    static float w[MOST * MOST], x[MOST * MOST], y[2][MOST * MOST], panels[128 * 80];
+    static double room[40000];
+    for (int i = 0; i < MOST * MOST; ++i) w[i] = (float)t_random(), x[i] = (float)t_random();
+    for (int mode = t_next_mode(T_PLAIN); mode < T_LEVEL + 99; mode = t_next_mode(mode)) {
+        const alo_level *level = alo_level_of((alore_isa)(mode - T_LEVEL));
+        const unsigned own = mode == T_LEVEL + ALORE_ISA_AVX512 ? alo_cpu() >> 8 : 0;
+        alore_kernel table[ALO_K_COUNT];
+        alo_level_kernels(level, table);
+        for (int e = 0; e < 7 * 3 * 2 * 2; ++e) {
+            const int *size = sizes[e / 12], form = 1 + e % 3, turned = e / 3 % 2, uses = e / 6 % 2;
+            const int m = size[0], out = size[1], in = size[2], nr = level->panel;
+            const int terms = form == ALO_PACK_I8 ? 4 : form, words = (in + terms - 1) / terms + (form == 3 ? 2 : 0);
+            const int cols = turned ? in : out, deep = turned ? out : in, code = turned ? ALO_K_matmul_da : ALO_K_matmul;
+            alo_tensor t[3];
+            alo_attr attr;
+            alore_call c;
+            double worst = 0;
+            if ((form == ALO_PACK_I8 && turned) || (uses && !own)) continue;
+            memset(t, 0, sizeof t), memset(&attr, 0, sizeof attr), memset(&c, 0, sizeof c);
+            for (int p = 0; p * nr < out; ++p)
+                level->pack(form, panels + p * words * nr, w + p * nr * in, out - p * nr < nr ? out - p * nr : nr, in);
+            t[0].rows = t[2].rows = m, t[0].cols = t[0].ld = deep, t[2].cols = t[2].ld = cols;
+            t[1].rows = out, t[1].cols = t[1].ld = in;
+            attr.n = 2;
+            c.attr = &attr, c.samples = 1, c.scratch = room, c.own = (uint8_t)(uses ? own : 0);
+            c.rows_fn = &level->rows;
+            for (int i = 0; i < 2; ++i) c.t[i] = &t[i];
+            c.t[ALO_Y] = &t[2];
+            c.p[0] = x;
+            if (alo_scratch_bytes(code, c.t, &attr, 1, 4) > sizeof room) ok(false, "scratch");
+            for (int k = 0; k < 2; ++k) {
+                for (int i = 0; i < MOST * MOST; ++i) y[k][i] = NAN;
+                c.p[1] = k ? (void *)panels : (void *)w;
+                c.p[ALO_Y] = y[k];
+                c.form = (uint8_t)(k ? form : 0);
+                table[code](&c, 0, alo_tasks(code, c.t, &attr, 1, true));
+            }
+            for (int i = 0; i < m * cols; ++i) {
+                const int row = i / cols, col = i % cols;
+                const float sx = t_magnitude(x + row * deep, deep), sw = t_magnitude(w + col * in, in);
+                double sum = 0, size_of = 0;
+                for (int k = 0; k < deep; ++k) {
+                    const double a = t_word(form, x[row * deep + k], 127.0f / sx);
+                    const double b = t_word(form, turned ? w[k * in + col] : w[col * in + k], 127.0f / sw);
+                    sum += a * b, size_of += fabs(a * b);
+                }
+                if (form == ALO_PACK_I8) sum *= (double)sx * (double)sw / (127.0 * 127.0), size_of = 4 * fabs(sum);
+                else size_of *= (deep + 1) * (form == ALO_PACK_BF16 ? 2 : 1);
+                const double off = fabs((double)y[1][i] - sum) / (EPS * size_of + 1e-30);
+                if (!(off <= worst)) worst = off;
+                if (form == ALO_PACK_F32 && memcmp(&y[0][i], &y[1][i], 4)) worst = NAN;
+            }
+            ok(worst <= 1 && y[1][m * cols] != y[1][m * cols], "%s, form %d, turned %d, own %d, %d x %d x %d: off by %.3g",
+               alore_isa_name((alore_isa)(mode - T_LEVEL)), form, turned, uses, m, out, in, worst);
+        }
+    }
+}
 
 /* A writer into memory, that refuses what would pass byte `limit`. */
 typedef struct t_sink {
@@ -6569,6 +6647,28 @@ static void t_forms_valgrind(void)
                     subset[i]), "%s: %s%s", subset[i], t_wrote("out"), t_wrote("err"));
 }
 
+/* The NEON level: a part of these tests once more, for 64-bit Arm, in an emulator. */
+static void t_forms_neon(void)
+{
+    static const char *const parts[] = {"ops_", "selftest", "math_", "plan_random", "golden_run"};
+    static const char *const tools[][2] = {{"aarch64-linux-gnu-gcc", "aarch64-linux-gnu-gcc"},
+                                           {"qemu-aarch64-static", "qemu-aarch64"}};
+    const char *found[2] = {NULL, NULL};
+    if (!t_cli_begin()) return;
+    for (int i = 0; i < 2; ++i)
+        for (int k = 1; k >= 0; --k)
+            if (t_has(tools[i][k])) found[i] = tools[i][k];
+    if (!found[0] || !found[1]) {
+        skip("needs aarch64-linux-gnu-gcc and qemu-aarch64 (or qemu-aarch64-static)");
+        return;
+    }
+    ok_cli(!t_shell("cd ../.. && %s -std=c99 -O1 " T_WARN " -static tests/test.c -o build/test_neon -lm -lpthread",
+                found[0]), "%s", t_wrote("err"));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i)
+        ok_cli(!t_shell("cd ../.. && %s build/test_neon --filter %s --data %s", found[1], parts[i],
+                    t_golden ? t_golden : "nowhere"), "%s: %s%s", parts[i], t_wrote("out"), t_wrote("err"));
+}
+
 /* ---- The list --------------------------------------------------------------- */
 
 typedef struct t_row {
@@ -6587,7 +6687,7 @@ static const t_row t_rows[] = {
     T(threads_pinned)
     T(selftest_passes) T(ops_nan) T(ops_sumsq) T(ops_gradients) T(ops_matmul) T(ops_slopes) T(ops_attention) T(ops_attention_shapes)
     T(ops_shapes) T(ops_random)
-    T(ops_labels) T(ops_units) T(ops_optimisers) T(ops_product) T(json_strings) T(json_numbers)
+    T(ops_labels) T(ops_units) T(ops_optimisers) T(ops_product) T(ops_packed) T(json_strings) T(json_numbers)
     T(json_structure) T(json_writer) T(safetensors_hostile) T(safetensors_prefixes)
     T(safetensors_flips) T(safetensors_errors) T(safetensors_many) T(safetensors_values)
     T(safetensors_alignment) T(safetensors_bytes) T(safetensors_roundtrip) T(safetensors_add)
@@ -6603,6 +6703,7 @@ static const t_row t_rows[] = {
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
     T(cli_hostile) T(cli_golden) T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
+    T(forms_neon)
 };
 #undef T
 
