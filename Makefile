@@ -67,11 +67,19 @@ check: build/slice
 build/slice: tools/slice.c | build
 	$(CC) $(STD) $(CFLAGS) $< -o $@
 
-build/bench: bench/bench.c tools/bench.h alore.h | build
-	$(CC) $(STD) $(CFLAGS) $< -o $@ $(LDLIBS)
+build/bench build/bench_blas: bench/bench.c tools/bench.h alore.h | build
+	$(CC) $(STD) $(CFLAGS) $(BENCHBLAS) $< -o $@ $(LDLIBS) $(BENCHLIBS)
 
-bench: build/bench
-	build/bench $(BENCHFLAGS)
+# BLAS=1: f32 products by OpenBLAS, in rows that are called so.
+ifdef BLAS
+BENCH     = bench_blas
+BENCHBLAS = -DALORE_BLAS
+BENCHLIBS = -lopenblas
+else
+BENCH     = bench
+endif
+bench: build/$(BENCH)
+	OPENBLAS_NUM_THREADS=1 $< $(BENCHFLAGS)
 
 # Beside PyTorch, ONNX Runtime and OpenVINO: pip install -r bench/requirements.txt
 peers: build/alore

@@ -43,7 +43,9 @@
  * MACROS, all optional: ALORE_STATIC (this unit alone; implies the implementation), ALORE_NO_STDIO, _NO_MMAP,
  * _NO_MALLOC (give an allocator), _NO_THREADS, ALORE_FILE (the header's name where it is not "alore.h": it
  * includes itself for the double kernels and for each level), ALORE_NO_SIMD (a header pasted into another
- * file: it does not include itself, has the scalar level alone, and merging evaluates in f32). None changes a
+ * file: it does not include itself, has the scalar level alone, and merging evaluates in f32), ALORE_BLAS (plain f32 products go to cblas_sgemm of
+ * <cblas.h>, or of ALORE_BLAS_HEADER, which is a name in quotes or <>; let BLAS have one thread, as lanes and
+ * parts are threads already; the same bits for any number of these is then no promise). None changes a
  * struct or a signature.
  *
  * CONTENTS: the public interface in eleven groups, then
@@ -703,6 +705,12 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 #elif !defined(ALORE_NO_SIMD) && defined(__GNUC__) && defined(__aarch64__)
 #    define ALO_ARM
 #    include <arm_neon.h>
+#endif
+#ifdef ALORE_BLAS
+#    ifndef ALORE_BLAS_HEADER
+#        define ALORE_BLAS_HEADER <cblas.h>
+#    endif
+#    include ALORE_BLAS_HEADER
 #endif
 #define ALO_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
@@ -1761,6 +1769,35 @@ static alo_mat alo_band(alo_mat a, int first, int rows) {
     return a;
 }
 
+#ifdef ALORE_BLAS
+/* How BLAS reads a: *flip, whether as the transpose of what lies in memory, and *ld from line to line. */
+static bool alo_blas_reads(alo_mat a, bool *flip, int *ld) {
+    *flip = a.col != 1;
+    if (*flip) a = alo_flip(a);
+    *ld = (int)(a.rows > 1 ? a.row : a.cols);
+    return a.col == 1 && *ld >= a.cols && (a.rows <= 1 || a.row == *ld);
+}
+
+/* Columns col .. col+n-1 of y = start + a b, by BLAS. False: one of them has no form that BLAS knows. */
+static bool alo_blas(const alo_job *o, int col, int n) {
+    alo_mat y = o->y, b = o->b;
+    bool flip_a, flip_b, flip_y;
+    int lda, ldb, ldy;
+    b.at += col * b.col, b.cols = n;
+    y.at += col * y.col, y.cols = n;
+    if (o->form || !alo_blas_reads(o->a, &flip_a, &lda) || !alo_blas_reads(b, &flip_b, &ldb)) return false;
+    if (y.col != 1 || !alo_blas_reads(y, &flip_y, &ldy)) return false;
+    float *to = (float *)y.p + y.at;
+    const float *start = o->start.p ? (const float *)o->start.p + o->start.at + col * o->start.col : NULL;
+    for (int i = 0; start && start != to && i < y.rows; ++i)
+        for (int j = 0; j < n; ++j) to[i * y.row + j] = start[i * o->start.row + j * o->start.col];
+    cblas_sgemm(CblasRowMajor, flip_a ? CblasTrans : CblasNoTrans, flip_b ? CblasTrans : CblasNoTrans, y.rows,
+                n, o->a.cols, 1.0f, (const float *)o->a.p + o->a.at, lda, (const float *)b.p + b.at, ldb,
+                start ? 1.0f : 0.0f, to, ldy);
+    return true;
+}
+#endif
+
 /* y (+)= a b. Products write contiguous columns: where y's are not, y^T (+)= b^T a^T. */
 static void alo_times(const alore_call *c, alo_mat y, alo_mat a, alo_mat b, bool add) {
     const alo_row_kernels *fn = (const alo_row_kernels *)c->rows_fn;
@@ -2785,21 +2822,21 @@ static ALO_INLINE void V(turn)(vec *r) {
     }
     ALO_UNROLL for (int i = 0; i < 8; ++i) r[i] = t[i];
 }
-#define I(v) _mm256_castps_si256(v)
+#define W(v) _mm256_castps_si256(v)
 #define R(v) _mm256_castsi256_ps(v)
-WORD1(upper, R(_mm256_and_si256(I(a), _mm256_set1_epi32(-65536))))
-WORD1(lower, R(_mm256_slli_epi32(I(a), 16)))
-WORD1(under, R(_mm256_srli_epi32(I(a), 16)))
+WORD1(upper, R(_mm256_and_si256(W(a), _mm256_set1_epi32(-65536))))
+WORD1(lower, R(_mm256_slli_epi32(W(a), 16)))
+WORD1(under, R(_mm256_srli_epi32(W(a), 16)))
 WORD2(or, _mm256_or_ps(a, b))
-WORD1(whole, _mm256_cvtepi32_ps(I(a)))
+WORD1(whole, _mm256_cvtepi32_ps(W(a)))
 static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
     const vec even = _mm256_unpacklo_ps(a, b), odd = _mm256_unpackhi_ps(a, b);
     *low = _mm256_permute2f128_ps(even, odd, 0x20);
     *high = _mm256_permute2f128_ps(even, odd, 0x31);
 }
 static ALO_INLINE __m256i alo_round16_avx2(vec v) { /* to bfloat16, in the lower bits */
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(I(v), 16), _mm256_set1_epi32(1));
-    return _mm256_srli_epi32(_mm256_add_epi32(I(v), _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(W(v), 16), _mm256_set1_epi32(1));
+    return _mm256_srli_epi32(_mm256_add_epi32(W(v), _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
 }
 static ALO_INLINE vec V(pairs)(const float *p) {
     const __m256i both = _mm256_packus_epi32(alo_round16_avx2(V(load)(p)), alo_round16_avx2(V(load)(p + 8)));
@@ -2816,12 +2853,12 @@ static ALO_INLINE vec V(bytes)(const float *p, float scale) {
                                          _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
-    const __m256i even = _mm256_madd_epi16(_mm256_and_si256(I(a), _mm256_set1_epi16(255)),
-                                           _mm256_srai_epi16(_mm256_slli_epi16(I(b), 8), 8));
-    const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(I(a), 8), _mm256_srai_epi16(I(b), 8));
-    return R(_mm256_add_epi32(I(c), _mm256_add_epi32(even, odd)));
+    const __m256i even = _mm256_madd_epi16(_mm256_and_si256(W(a), _mm256_set1_epi16(255)),
+                                           _mm256_srai_epi16(_mm256_slli_epi16(W(b), 8), 8));
+    const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(W(a), 8), _mm256_srai_epi16(W(b), 8));
+    return R(_mm256_add_epi32(W(c), _mm256_add_epi32(even, odd)));
 }
-#undef I
+#undef W
 #undef R
 #define V_HOLD(x) ALO_HOLD("+x", x)
 
@@ -2876,22 +2913,22 @@ static ALO_INLINE void V(turn)(vec *r) {
     }
 }
 #undef ALO_FIRST
-#define I(v) _mm512_castps_si512(v)
+#define W(v) _mm512_castps_si512(v)
 #define R(v) _mm512_castsi512_ps(v)
-WORD1(upper, R(_mm512_and_si512(I(a), _mm512_set1_epi32(-65536))))
-WORD1(lower, R(_mm512_slli_epi32(I(a), 16)))
-WORD1(under, R(_mm512_srli_epi32(I(a), 16)))
-WORD2(or, R(_mm512_or_si512(I(a), I(b))))
-WORD1(whole, _mm512_cvtepi32_ps(I(a)))
+WORD1(upper, R(_mm512_and_si512(W(a), _mm512_set1_epi32(-65536))))
+WORD1(lower, R(_mm512_slli_epi32(W(a), 16)))
+WORD1(under, R(_mm512_srli_epi32(W(a), 16)))
+WORD2(or, R(_mm512_or_si512(W(a), W(b))))
+WORD1(whole, _mm512_cvtepi32_ps(W(a)))
 static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
     const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     *low = _mm512_permutex2var_ps(a, first, b);
     *high = _mm512_permutex2var_ps(a, _mm512_add_epi32(first, _mm512_set1_epi32(8)), b);
 }
 static ALO_INLINE __m256i alo_round16_avx512(vec v) {
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(I(v), 16), _mm512_set1_epi32(1));
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(W(v), 16), _mm512_set1_epi32(1));
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(
-        _mm512_add_epi32(I(v), _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16));
+        _mm512_add_epi32(W(v), _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16));
 }
 static ALO_INLINE vec V(pairs)(const float *p) {
     return R(_mm512_inserti64x4(_mm512_castsi256_si512(alo_round16_avx512(V(load)(p))),
@@ -2909,10 +2946,10 @@ static ALO_INLINE vec V(bytes)(const float *p, float scale) {
     return R(_mm512_inserti32x4(all, alo_round8_avx512(p + 48, by), 3));
 }
 static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
-    const __m512i even = _mm512_madd_epi16(_mm512_and_si512(I(a), _mm512_set1_epi16(255)),
-                                           _mm512_srai_epi16(_mm512_slli_epi16(I(b), 8), 8));
-    const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(I(a), 8), _mm512_srai_epi16(I(b), 8));
-    return R(_mm512_add_epi32(I(c), _mm512_add_epi32(even, odd)));
+    const __m512i even = _mm512_madd_epi16(_mm512_and_si512(W(a), _mm512_set1_epi16(255)),
+                                           _mm512_srai_epi16(_mm512_slli_epi16(W(b), 8), 8));
+    const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(W(a), 8), _mm512_srai_epi16(W(b), 8));
+    return R(_mm512_add_epi32(W(c), _mm512_add_epi32(even, odd)));
 }
 /* The same by instructions that not every AVX-512 has; the rounding of dot16 is that of two products. */
 static ALO_INLINE vec V(dot16_own)(vec a, vec b, vec c) {
@@ -2924,7 +2961,7 @@ static ALO_INLINE vec V(dot8_own)(vec a, vec b, vec c) {
     return c;
 }
 #define ALO_OWN_DOTS
-#undef I
+#undef W
 #undef R
 #define V_HOLD(x) ALO_HOLD("+v", x)
 
@@ -2967,20 +3004,20 @@ static ALO_INLINE void V(turn)(vec *r) {
     r[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
     r[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
-#define I(v) vreinterpretq_u32_f32(v)
+#define W(v) vreinterpretq_u32_f32(v)
 #define R(v) vreinterpretq_f32_u32(v)
-WORD1(upper, R(vandq_u32(I(a), vdupq_n_u32(0xffff0000u))))
-WORD1(lower, R(vshlq_n_u32(I(a), 16)))
-WORD1(under, R(vshrq_n_u32(I(a), 16)))
-WORD2(or, R(vorrq_u32(I(a), I(b))))
+WORD1(upper, R(vandq_u32(W(a), vdupq_n_u32(0xffff0000u))))
+WORD1(lower, R(vshlq_n_u32(W(a), 16)))
+WORD1(under, R(vshrq_n_u32(W(a), 16)))
+WORD2(or, R(vorrq_u32(W(a), W(b))))
 WORD1(whole, vcvtq_f32_s32(vreinterpretq_s32_f32(a)))
 static ALO_INLINE void V(zip)(vec a, vec b, vec *low, vec *high) {
     *low = vzip1q_f32(a, b);
     *high = vzip2q_f32(a, b);
 }
 static ALO_INLINE uint16x4_t alo_round16_neon(vec v) { /* to bfloat16 */
-    const uint32x4_t odd = vandq_u32(vshrq_n_u32(I(v), 16), vdupq_n_u32(1));
-    return vshrn_n_u32(vaddq_u32(I(v), vaddq_u32(odd, vdupq_n_u32(0x7fff))), 16);
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(W(v), 16), vdupq_n_u32(1));
+    return vshrn_n_u32(vaddq_u32(W(v), vaddq_u32(odd, vdupq_n_u32(0x7fff))), 16);
 }
 static ALO_INLINE vec V(pairs)(const float *p) {
     const uint16x4_t low = alo_round16_neon(V(load)(p)), high = alo_round16_neon(V(load)(p + 4));
@@ -3004,7 +3041,7 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
     const int32x4_t high = vpaddq_s32(vmull_s16(vget_low_s16(x1), vget_low_s16(y1)), vmull_high_s16(x1, y1));
     return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(c), vpaddq_s32(low, high)));
 }
-#undef I
+#undef W
 #undef R
 #define V_HOLD(x) (void)0
 #endif
@@ -3480,7 +3517,8 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
 
 /* ALO_PANEL columns of y for each task. Scratch: alo_job_room. */
 static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int last) {
-    const int nr = ALO_L(nr), all = (o->y.cols + nr - 1) / nr, terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
+    const int nr = ALO_L(nr), all = (o->y.cols + nr - 1) / nr;
+    const int terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
     const bool bytes = o->form == ALO_PACK_I8, wide = o->form == ALO_PACK_BF16 && !(o->own & ALO_OWN_BF16);
     const int limit = wide ? ALO_DEEP / 2 : (int)ALO_DEEP, deep = bytes || words < limit ? words : limit;
     const float *a = (const float *)o->a.p + o->a.at;
@@ -3826,6 +3864,15 @@ static bool ALO_L(as_job)(const alore_call *c, int a, int b, int y, alo_job *o) 
 
 static void ALO_L(job)(const alo_job *o, void *scratch, int first, int last) {
     const bool slim = o->y.cols <= ALO_SLIM || o->y.rows <= ALO_SLIM || o->a.cols <= ALO_SLIM;
+#ifdef ALORE_BLAS
+    const int at = first * ALO_PANEL, end = last * ALO_PANEL < o->y.cols ? last * ALO_PANEL : o->y.cols;
+    if (at >= end) return;
+    if (alo_blas(o, at, end - at)) {
+        if (o->follows)
+            ALO_L(follow)(o, ALO_L(spot)(&o->y, 0, at), o->y.row, 0, at, o->y.rows, end - at, NULL, NULL);
+        return;
+    }
+#endif
     if (slim && !o->form) ALO_L(job_in_place)(o, scratch, first, last);
     else ALO_L(job_packed)(o, scratch, first, last);
 }
@@ -7713,6 +7760,9 @@ static bool alo_packs(const alore_plan *p, int i) {
     const int32_t t = p->params[i].tensor;
     bool read = false;
     if (p->params[i].segment != ALO_BASE || !p->level) return false;
+#ifdef ALORE_BLAS
+    if (p->form == ALO_PACK_F32) return false;
+#endif
     for (const alo_op *op = p->ops; op < p->ops + p->op_count; ++op)
         for (int k = 0; k < ALO_OPERANDS; ++k) {
             const int32_t x = alo_operand(op, k);

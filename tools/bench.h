@@ -663,7 +663,12 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
     memset(row, 0, sizeof *row);
     bool good = bench_case_open(b, c, &n) == ALORE_OK;
     if (good && c->piece && n.piece < 0) return alore_uninit(&n.ctx), true;
-    int used = snprintf(row->name, sizeof row->name, "%s %s %d", c->name, bench_types[b->precision], c->rows);
+    const char *by = "", *name = c->name;
+#ifdef ALORE_BLAS
+    if (c->form <= BENCH_PRODUCT && b->precision == BENCH_F32) by = "blas ", name += strncmp(name, "gemm ", 5) ? 0 : 5;
+    if (*by && !strcmp(name, "gemm")) by = "", name = "blas";
+#endif
+    int used = snprintf(row->name, sizeof row->name, "%s%s %s %d", by, name, bench_types[b->precision], c->rows);
     if (c->in) used += snprintf(row->name + used, sizeof row->name - (size_t)used, "x%d", c->in);
     if (c->out) snprintf(row->name + used, sizeof row->name - (size_t)used, "x%d", c->out);
     row->type = flops ? b->precision : (int)BENCH_TYPES;
