@@ -3200,11 +3200,24 @@ static ALO_INLINE vec ALO_L(dot)(const int form, vec a, vec b, vec c) {
     return form == ALO_PACK_I8 ? V(dot8)(a, b, c) : V(fma)(a, b, c);
 }
 
+/* One word of a tile. */
+static ALO_INLINE void ALO_L(word)(vec sum[][ALO_L(nv)], const float *a, ptrdiff_t a_row, const float *b,
+                                   const int rows, const int wide, const int form) {
+    vec of_b[ALO_L(nv)];
+    ALO_UNROLL for (int j = 0; j < wide; ++j) of_b[j] = V(load)(b + j * ALO_L(lanes));
+    ALO_UNROLL for (int i = 0; i < rows; ++i) {
+        vec x = V(set)(a[i * a_row]);
+        V_HOLD(x);
+        ALO_UNROLL for (int j = 0; j < wide; ++j) sum[i][j] = ALO_L(dot)(form, x, of_b[j], sum[i][j]);
+    }
+}
+
 static ALO_INLINE void ALO_L(tile)(ALO_L(strip) *s, const int rows, const int wide, const bool packed,
                                    const int form) {
     vec sum[ALO_L(mr)][ALO_L(nv)];
     const float *a = s->a, *b = s->b;
-    const ptrdiff_t a_row = packed ? 1 : s->a_row, a_col = packed ? rows : s->a_col;
+    const ptrdiff_t a_row = packed ? 1 : s->a_row;
+    const ptrdiff_t a_col = packed && form == ALO_PACK_F32 ? rows : s->a_col;
     const ptrdiff_t b_row = packed ? (ptrdiff_t)ALO_L(nr) : s->b_row, y_row = s->y_row;
     float *y = s->y;
     const int k = s->k;
@@ -3218,15 +3231,11 @@ static ALO_INLINE void ALO_L(tile)(ALO_L(strip) *s, const int rows, const int wi
             s->next += 64;
             if (--s->left == 0) s->next += s->jump, s->left = s->block;
         }
-        ALO_TWICE for (; e < stop; ++e, a += a_col, b += b_row) {
-            vec of_b[ALO_L(nv)];
-            ALO_UNROLL for (int j = 0; j < wide; ++j) of_b[j] = V(load)(b + j * ALO_L(lanes));
-            ALO_UNROLL for (int i = 0; i < rows; ++i) {
-                vec x = V(set)(a[i * a_row]);
-                V_HOLD(x);
-                ALO_UNROLL for (int j = 0; j < wide; ++j) sum[i][j] = ALO_L(dot)(form, x, of_b[j], sum[i][j]);
-            }
-        }
+        if (form == ALO_PACK_F32)
+            ALO_TWICE for (; e < stop; ++e, a += a_col, b += b_row)
+                ALO_L(word)(sum, a, a_row, b, rows, wide, form);
+        else
+            for (; e < stop; ++e, a += a_col, b += b_row) ALO_L(word)(sum, a, a_row, b, rows, wide, form);
     }
     ALO_UNROLL for (int i = 0; i < rows; ++i)
         ALO_UNROLL for (int j = 0; j < wide; ++j) V(store)(y + i * y_row + j * ALO_L(lanes), sum[i][j]);
@@ -3242,35 +3251,46 @@ static ALO_INLINE void ALO_L(tile_of)(ALO_L(strip) *s, int rows, const int wide,
     default: break;
     }
 }
-#define ALO_TILER(name, wide, packed, form)                                                                  \
-    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                           \
-        ALO_L(tile_of)(s, rows, wide, packed, form);                                                         \
+#define ALO_TILER(name, packed)                                                                              \
+    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                     \
+        ALO_L(tile_of)(s, rows, ALO_L(nv), packed, ALO_PACK_F32);                                            \
     }
-ALO_TILER(tile_plain, ALO_L(nv), false, ALO_PACK_F32)
-ALO_TILER(tile_slim, 1, false, ALO_PACK_F32)
-ALO_TILER(tile_f32, ALO_L(nv), true, ALO_PACK_F32)
-/* Without such an instruction: four rows at once, which compiles faster. */
-#define ALO_SLOW_TILER(name, form)                                                                           \
-    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                           \
+ALO_TILER(tile_plain, false)
+ALO_TILER(tile_f32, true)
+/* Fewer numbers of rows, which compile faster: of others first the most there is, then the rest. `most` at
+ * once: four where a dot product takes several instructions. */
+#define ALO_STEPS(name, wide, packed, form, most)                                                            \
+    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                     \
         ALO_L(strip) part = *s;                                                                              \
-        part.a_row = 1;                                                                                      \
-        part.a_col = rows;                                                                                   \
-        part.b_row = ALO_L(nr);                                                                              \
-        for (int i = 0, some; i < rows; i += some) {                                                         \
-            some = rows - i < 4 ? 1 : 4;                                                                     \
-            if (some == 4) ALO_L(tile)(&part, 4, ALO_L(nv), false, form);                                    \
-            if (some == 1) ALO_L(tile)(&part, 1, ALO_L(nv), false, form);                                    \
-            part.a += some;                                                                                  \
+        if (packed) part.a_row = 1, part.a_col = rows;                                                       \
+        for (int some; rows > 0; rows -= some) {                                                             \
+            some = rows >= most ? most : rows < 2 ? 1 : rows / 2 * 2;                                        \
+            if (rows == 11 && most > 11) some = 11;                                                          \
+            switch (some) {                                                                                  \
+            ALO_STEP(1, wide, packed, form) ALO_STEP(2, wide, packed, form) ALO_STEP(4, wide, packed, form)  \
+            ALO_STEP(6, wide, packed, form) ALO_STEP(8, wide, packed, form) ALO_STEP(10, wide, packed, form) \
+            ALO_STEP(11, wide, packed, form) ALO_STEP(12, wide, packed, form)                                \
+            default: break;                                                                                  \
+            }                                                                                                \
+            part.a += some * part.a_row;                                                                     \
             part.y += some * part.y_row;                                                                     \
             if (part.from) part.from += some * part.from_row;                                                \
         }                                                                                                    \
+        s->next = part.next;                                                                                 \
+        s->left = part.left;                                                                                 \
     }
-ALO_SLOW_TILER(tile_i8, ALO_PACK_I8)
-#undef ALO_SLOW_TILER
+#define ALO_STEP(n, wide, packed, form) \
+    case n: if (n <= ALO_L(mr)) ALO_L(tile)(&part, n, wide, packed, form); break;
+ALO_STEPS(tile_slim, 1, false, ALO_PACK_F32, ALO_L(mr))
 #ifdef ALO_OWN_DOTS
-ALO_TILER(tile_bf16_own, ALO_L(nv), true, ALO_PACK_BF16 + ALO_OWN)
-ALO_TILER(tile_i8_own, ALO_L(nv), true, ALO_PACK_I8 + ALO_OWN)
+ALO_STEPS(tile_bf16_own, ALO_L(nv), true, ALO_PACK_BF16 + ALO_OWN, ALO_L(mr))
+ALO_STEPS(tile_i8_own, ALO_L(nv), true, ALO_PACK_I8 + ALO_OWN, ALO_L(mr))
 #endif
+#undef ALO_STEP
+#define ALO_STEP(n, wide, packed, form) case n: if (n <= 4) ALO_L(tile)(&part, n, wide, packed, form); break;
+ALO_STEPS(tile_i8, ALO_L(nv), true, ALO_PACK_I8, 4)
+#undef ALO_STEP
+#undef ALO_STEPS
 #undef ALO_TILE
 #undef ALO_TILER
 /* clang-format on */
@@ -3321,15 +3341,10 @@ static void ALO_L(pack_words)(int form, float *to, int room, const float *from, 
             vec r[ALO_L(lanes)];
             const bool full = first + L <= n && left == L * terms;
             const float *base = from + first * row + (ptrdiff_t)e * terms;
-            if (full && form == ALO_PACK_BF16)
-                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i) r[i] = V(pairs)(base + i * row);
-            else if (full)
-                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i)
-                    r[i] = V(bytes)(base + i * row, scale[first + i]);
-            for (int i = 0; i < L && !full; ++i) {
+            for (int i = 0; i < L; ++i) {
                 const float *at = base + i * row;
                 const float by = form == ALO_PACK_I8 && first + i < n ? scale[first + i] : 1.0f;
-                if (first + i >= n || left < L * terms) { /* zeros beside what there is */
+                if (!full && (first + i >= n || left < L * terms)) { /* zeros beside what there is */
                     for (int q = 0; q < L * terms; ++q) part[q] = first + i < n && q < left ? at[q] : 0.0f;
                     at = part;
                 }
