@@ -487,6 +487,9 @@ typedef struct alore_plan_opts {
     alore_dtype          dtype;      /* of activations: F32, or F64 (reference)  */
     alore_dtype          precision;  /* of products with frozen weights: F32, BF16, I8 (forward only);
                                       * sums in f32; the others read packed weights */
+    alore_dtype          store;      /* of what the forward leaves to the backward: F32, or BF16, whose rounding
+                                      * (2^-9 relative) puts a gradient off by STOREERR; logits stay as they are */
+    bool                 slope8;     /* slopes of activations in 8 bits: at most 0.0025 off, relu's exact */
     unsigned             off;        /* ALORE_NO_* bits                          */
     bool                 reference;  /* the reference kernels, sums in double    */
     const alore_backend *backend;    /* NULL: the CPU                            */
@@ -1608,6 +1611,8 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     X(mse_dx,          "gab",    "A",   "",    each,  mse_dx) \
     X(copy,            "a",      "y",   "",    each,  uses) \
     X(zero,            "",       "y",   "",    each,  zero) \
+    X(narrow,          "a",      "y",   "",    rowwise, narrow) \
+    X(widen,           "a",      "y",   "",    each,  widen) \
     X(sumsq,           "",       "",    "",    whole, sumsq) \
     X(adamw,           "",       "",    "",    whole, adamw) \
     X(sgd,             "",       "",    "",    whole, sgd)
@@ -1968,6 +1973,26 @@ static alo_sum_t ALO_F(add)(const alo_walk *w) { return ALO_F(term)(w, 0) + ALO_
 static alo_sum_t ALO_F(mul)(const alo_walk *w) { return ALO_F(term)(w, 0) * ALO_F(term)(w, 1); }
 static alo_sum_t ALO_F(scale)(const alo_walk *w) { return (alo_sum_t)w->c->attr->x * ALO_F(term)(w, 0); }
 static alo_sum_t ALO_F(zero)(const alo_walk *w) { return (alo_sum_t)w->c->attr->x; }
+
+/* ---- narrow, widen: whole tensors as they wait for the backward, and back ----
+ * bf16 rounds to 8 bits: 2^-8 relative between neighbours. A byte q stands for (q - 28) / 200, -0.14 to 1.135:
+ * there lie the slopes of all activations (gelu and gelu_tanh -0.129 to 1.129, quick_gelu and silu -0.100 to
+ * 1.100, relu and tanh 0 to 1, sigmoid 0 to 0.25), at most 0.0025 off; 0 and 1 are exact. */
+static void ALO_F(narrow)(alo_walk *w) {
+    const bool byte = w->c->t[ALO_Y]->dtype == ALORE_U8;
+    for (w->j = 0; w->j < w->cols; ++w->j) {
+        const float x = (float)ALO_F(term)(w, 0);
+        const ptrdiff_t at = w->at[ALO_Y] + w->j;
+        if (byte) ((uint8_t *)w->c->p[ALO_Y])[at] = (uint8_t)(alo_nearest((x - 0.5f) * 200) + 128);
+        else ((uint16_t *)w->c->p[ALO_Y])[at] = alore_float_to_bfloat(x);
+    }
+}
+static alo_sum_t ALO_F(widen)(const alo_walk *w) {
+    const void *x = w->c->p[0];
+    const ptrdiff_t at = w->at[0] + w->j;
+    if (w->c->t[0]->dtype == ALORE_U8) return (alo_sum_t)(((const uint8_t *)x)[at] - 28) / 200;
+    return (alo_sum_t)alore_bfloat_to_float(((const uint16_t *)x)[at]);
+}
 
 /* ---- affine: y = x gain + shift; gain, shift [1, cols], either absent ----
  * dx = g gain;  dgain = sum over rows of g x;  dshift = sum over rows of g. */
@@ -4362,6 +4387,38 @@ static void ALO_L(sumsq)(const alore_call *c, int first, int last) {
     *o->sum += all * o->grad_scale * o->grad_scale;
 }
 
+/* ---- narrow, widen: their rows are one run of numbers ---- */
+
+static void ALO_L(narrow)(const alore_call *c, int first, int last) {
+    const bool byte = c->t[ALO_Y]->dtype == ALORE_U8;
+    const size_t L = ALO_L(lanes), each = byte ? 1 : 2, most = 4 * L / each;
+    const size_t cols = alo_zu(c->t[0]->cols), end = alo_zu(last) * cols;
+    float part[4 * ALO_L(lanes)];
+    for (size_t at = alo_zu(first) * cols; at < end; at += most) {
+        const float *x = (const float *)c->p[0] + at;
+        unsigned char *y = (unsigned char *)c->p[ALO_Y] + at * each;
+        const size_t n = end - at < most ? end - at : most;
+        for (size_t i = 0; n < most && i < most; ++i) part[i] = i < n ? x[i] : 0.0f;
+        if (n < most) x = part;
+        for (size_t i = 0; byte && i < most; i += L)
+            V(store)(part + i, V(sub)(V(load)(x + i), V(set)(0.5f)));
+        const vec v = byte ? V(bytes)(part, 200.0f) : V(pairs)(x);
+        if (n == most) memcpy(y, &v, sizeof v);
+        else memcpy(y, &v, n * each);
+    }
+}
+
+static void ALO_L(widen)(const alore_call *c, int first, int last) {
+    const size_t cols = alo_zu(c->t[0]->cols), begin = alo_zu(first) * cols, end = alo_zu(last) * cols;
+    const uint8_t *q = (const uint8_t *)c->p[0];
+    const uint16_t *h = (const uint16_t *)c->p[0];
+    float *y = (float *)c->p[ALO_Y];
+    if (c->t[0]->dtype == ALORE_U8)
+        for (size_t i = begin; i < end; ++i) y[i] = (float)(q[i] - 28) * 0.005f; /* 200 of them are 1 */
+    else
+        for (size_t i = begin; i < end; ++i) y[i] = alo_float((uint32_t)h[i] << 16);
+}
+
 /* ---- kron: what lies between its products ---- */
 
 static void ALO_L(mix)(alo_mat y, alo_mat x, alo_mat e, int width) {
@@ -4407,7 +4464,7 @@ static const alo_fast ALO_L(fast)[] = {
     ALO_SAME(gather) ALO_SAME(gather_dx) ALO_SAME(concat) ALO_SAME(concat_da) ALO_SAME(concat_db)
     ALO_SAME(mean_rows) ALO_SAME(mean_rows_dx) ALO_SAME(dropout) ALO_FAST(dropout_dx, dropout)
     ALO_SAME(drop_path) ALO_FAST(drop_path_dx, drop_path) ALO_SAME(xent) ALO_SAME(xent_dx)
-    ALO_FAST(copy, uses) ALO_SAME(zero) ALO_SAME(sumsq) ALO_SAME(adamw) ALO_SAME(sgd)
+    ALO_FAST(copy, uses) ALO_SAME(zero) ALO_SAME(narrow) ALO_SAME(widen) ALO_SAME(sumsq) ALO_SAME(adamw) ALO_SAME(sgd)
 };
 #undef ALO_FAST
 #undef ALO_SAME
@@ -7025,6 +7082,9 @@ enum { ALO_MAX_SLOTS = 8, ALO_SLOT_LIMIT = 64 << 20 }; /* of gradients; their by
 #ifndef ALO_GRAIN              /* numbers of a record that pay for a thread; tests have fewer */
 #define ALO_GRAIN 16384
 #endif
+#ifndef ALO_FEW                /* numbers that are not worth storing in fewer bytes; tests have fewer */
+#define ALO_FEW 4096
+#endif
 
 typedef struct alo_mark {      /* what the passes know of a tensor                  */
     int32_t grad, producer;    /* 0: none yet; the forward op that makes it, -1     */
@@ -7650,11 +7710,49 @@ static void alo_pass_order(alo_planner *s) {
 }
 
 static size_t alo_tensor_bytes(const alore_plan *p, const alo_tensor *t) {
-    const size_t each = t->dtype == ALORE_U8 ? 1 : t->dtype == ALORE_I32 ? 4 : p->real;
+    const size_t each = t->dtype ? alore_dtype_bytes((alore_dtype)t->dtype) : p->real;
     return alo_mul(alo_mul(alo_zu(t->rows), alo_zu(t->cols)), each);
 }
 
-/* Pass 7: live ranges; an output takes the place of an input that dies in its record. */
+/* The type in which output k of a forward op waits for the backward. Statistics of rows stay as they are. */
+static alore_dtype alo_stored(const alo_planner *s, const alo_op *op, int k) {
+    const alore_plan_opts *o = &s->p->opts;
+    const bool slope = k == 1 && op->code == ALO_K_matmul, statistic = k && !slope && op->code != ALO_K_kron;
+    if (!alo_is_own(s, op->out[k]) || statistic || alo_size_of(&s->p->tensors[op->out[k]]) < ALO_FEW)
+        return ALORE_F32;
+    return slope && o->slope8 ? ALORE_U8 : o->store;
+}
+
+/* Pass 7: store. What the forward leaves to the backward waits there in fewer bytes: narrowed behind its last
+ * use in the forward, and for the backward widened into a twin, before its first use there. */
+static void alo_pass_store(alo_planner *s) {
+    alore_plan *p = s->p;
+    for (int t = 0; t < p->tensor_count; ++t) s->marks[t].twin = 0;
+    for (int i = p->forward - 1; i >= p->once; --i)
+        for (int k = 0; k < ALO_OUT && !s->status; ++k) {
+            alo_op op = p->ops[i];
+            const int32_t t = op.out[k];
+            const alore_dtype type = alo_stored(s, &op, k);
+            const int use = alo_use(s, p->forward - 1, 0, ALO_IN, t);
+            int last = i;
+            if (!type || use == p->backward) continue;
+            for (int next = i; next < p->forward; next = alo_use(s, next, 0, ALO_IN, t)) last = next;
+            const int32_t few = alo_plan_tensor(s, p->tensors[t]), twin = alo_plan_tensor(s, p->tensors[t]);
+            const alo_op narrow = {ALO_K_narrow, 0, {t}, {few}, 0, op.site, op.block};
+            const alo_op widen = {ALO_K_widen, 0, {few}, {twin}, 0, op.site, op.block};
+            if (s->status) return;
+            p->tensors[few].dtype = (uint8_t)type;
+            s->marks[t].twin = twin;
+            alo_insert(s, use, widen);
+            alo_insert(s, last + 1, narrow);
+            ++p->forward;
+            p->backward += 2;
+        }
+    for (int i = p->forward; i < p->backward && !s->status; ++i)
+        for (int k = 0; k < ALO_IN; ++k) p->ops[i].in[k] = alo_twin(s, p->ops[i].in[k]);
+}
+
+/* Pass 8: live ranges; an output takes the place of an input that dies in its record. */
 static void alo_pass_live(alo_planner *s) {
     alore_plan *p = s->p;
     for (int t = 0; t < p->tensor_count; ++t) {
@@ -7696,7 +7794,7 @@ static void alo_add_hole(alore_plan *p, int32_t tensor, int first, int last, siz
     if (bytes) p->holes[i] = x;
 }
 
-/* Pass 8: lanes. No more than there is work for; where one remains, records are split. */
+/* Pass 9: lanes. No more than there is work for; where one remains, records are split. */
 static void alo_pass_lanes(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
@@ -7722,7 +7820,7 @@ static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[],
     return most < 2 ? 1 : most < parts ? (int)most : parts;
 }
 
-/* Pass 9: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
+/* Pass 10: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
     alore_memory *mem = &p->memory;
@@ -7805,7 +7903,7 @@ static size_t alo_packed_bytes(const alore_plan *p, int i) {
     return alo_mul(alo_count(alo_base_shape(p, i, true)), sizeof(float));
 }
 
-/* Pass 10: report. Segments, and the sum of their bytes. */
+/* Pass 11: report. Segments, and the sum of their bytes. */
 static void alo_pass_report(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
@@ -7926,7 +8024,7 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                                          alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {
         alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
-        alo_pass_order, alo_pass_live,  alo_pass_lanes,  alo_pass_place,  alo_pass_report};
+        alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report};
     alore_plan_opts o = ALORE_ZERO;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;
@@ -7949,6 +8047,9 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s",
                         o.train ? "training" : "inference",
                         alore_dtype_name(o.precision) ? alore_dtype_name(o.precision) : "that type");
+    if (o.store && o.store != ALORE_BF16)
+        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "nothing is stored in %s; F32 and BF16 are there",
+                        alore_dtype_name(o.store));
     if (!o.train) o.recompute = ALORE_KEEP;
     for (int k = o.recompute == ALORE_BLOCKS ? most : 0;; ++k) {
         alo_planner s = {m, NULL, ctx, NULL, 0, k, ALORE_OK};

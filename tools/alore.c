@@ -27,7 +27,7 @@ typedef struct settings {
     double epochs, lr, lr_min, decay, eps, momentum, clip, smoothing, drop_path, tolerance;
     double betas[2];
     double warmup[2]; /* steps, or with [1] passes */
-    int isa, precision, head_init, recompute, optimizer, decay_what, schedule, shuffle;
+    int isa, precision, head_init, recompute, store, optimizer, decay_what, schedule, shuffle;
     int keep, dtype, as; /* indices into the words of their options */
     bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve;
 } settings;
@@ -420,6 +420,8 @@ static const option options[] = {
     {"--train", NULL, FLAG, AT(train), 0, 0, NULL, C_PLAN | C_BENCH, "training, not inference"},
     {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep", C_TRAIN | C_PLAN | C_BENCH,
      "keep activations, keep block inputs, or the least that fits --memory"},
+    {"--store", "f32|bf16|small", WORD, AT(store), 0, 0, "f32", C_TRAIN | C_PLAN | C_BENCH,
+     "what waits for the backward; small: bf16, and slopes of activations in 8 bits"},
     {"--records", NULL, FLAG, AT(records), 0, 0, NULL, C_PLAN, "print every record"},
     {"--checkpoint", "FILE", TEXT, AT(checkpoint), 0, 0, NULL, C_TRAIN,
      "the state of training, written at the end and every --every steps"},
@@ -910,6 +912,8 @@ static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_
     o.precision = s->precision == 2 ? ALORE_I8 : s->precision == 1 ? ALORE_BF16 : ALORE_F32;
     o.limit = s->memory < SIZE_MAX ? (size_t)s->memory : SIZE_MAX;
     o.recompute = !train ? ALORE_KEEP : fit ? ALORE_TO_FIT : s->recompute > 0 ? ALORE_BLOCKS : ALORE_KEEP;
+    o.store = s->store ? ALORE_BF16 : ALORE_F32;
+    o.slope8 = s->store == 2;
     o.optimizer = s->optimizer == 0 ? ALORE_ADAMW : s->momentum > 0 ? ALORE_MOMENTUM : ALORE_SGD;
     for (o.lanes = s->threads < batch ? (int)s->threads : batch;; o.lanes > 1 ? --o.lanes : (o.split = 1)) {
         const bool least = o.lanes == 1 && o.split == 1;
