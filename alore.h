@@ -487,9 +487,10 @@ typedef struct alore_plan_opts {
     alore_dtype          dtype;      /* of activations: F32, or F64 (reference)  */
     alore_dtype          precision;  /* of products with frozen weights: F32, BF16, I8 (forward only);
                                       * sums in f32; the others read packed weights */
-    alore_dtype          store;      /* of what the forward leaves to the backward: F32, or BF16, whose rounding
-                                      * (2^-9 relative) puts a gradient off by STOREERR; logits stay as they are */
-    bool                 slope8;     /* slopes of activations in 8 bits: at most 0.0025 off, relu's exact */
+    alore_dtype          store;      /* of what waits for the backward: F32, or BF16, whose rounding puts the
+                                      * gradients of small ViTs off by 0.13 %, of one tensor by 0.3 % */
+    bool                 slope8;     /* slopes of activations in 8 bits, relu's exactly: 0.19 %, of one tensor
+                                      * 0.42 %; both: 0.23 % and 0.46 %. Forward passes keep their bits */
     unsigned             off;        /* ALORE_NO_* bits                          */
     bool                 reference;  /* the reference kernels, sums in double    */
     const alore_backend *backend;    /* NULL: the CPU                            */
@@ -1975,7 +1976,7 @@ static alo_sum_t ALO_F(scale)(const alo_walk *w) { return (alo_sum_t)w->c->attr-
 static alo_sum_t ALO_F(zero)(const alo_walk *w) { return (alo_sum_t)w->c->attr->x; }
 
 /* ---- narrow, widen: whole tensors as they wait for the backward, and back ----
- * bf16 rounds to 8 bits: 2^-8 relative between neighbours. A byte q stands for (q - 28) / 200, -0.14 to 1.135:
+ * bf16 keeps 8 bits, at most 2^-9 of a number off. A byte q stands for (q - 28) / 200, -0.14 to 1.135:
  * there lie the slopes of all activations (gelu and gelu_tanh -0.129 to 1.129, quick_gelu and silu -0.100 to
  * 1.100, relu and tanh 0 to 1, sigmoid 0 to 0.25), at most 0.0025 off; 0 and 1 are exact. */
 static void ALO_F(narrow)(alo_walk *w) {
@@ -4464,7 +4465,8 @@ static const alo_fast ALO_L(fast)[] = {
     ALO_SAME(gather) ALO_SAME(gather_dx) ALO_SAME(concat) ALO_SAME(concat_da) ALO_SAME(concat_db)
     ALO_SAME(mean_rows) ALO_SAME(mean_rows_dx) ALO_SAME(dropout) ALO_FAST(dropout_dx, dropout)
     ALO_SAME(drop_path) ALO_FAST(drop_path_dx, drop_path) ALO_SAME(xent) ALO_SAME(xent_dx)
-    ALO_FAST(copy, uses) ALO_SAME(zero) ALO_SAME(narrow) ALO_SAME(widen) ALO_SAME(sumsq) ALO_SAME(adamw) ALO_SAME(sgd)
+    ALO_FAST(copy, uses) ALO_SAME(zero) ALO_SAME(narrow) ALO_SAME(widen)
+    ALO_SAME(sumsq) ALO_SAME(adamw) ALO_SAME(sgd)
 };
 #undef ALO_FAST
 #undef ALO_SAME

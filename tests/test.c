@@ -6537,7 +6537,8 @@ static bool t_keyed(const char *key, double low, double high, int least)
 /* bench tells its keys with numbers that can be. */
 static void t_cli_bench(void)
 {
-    static const char *const nets[] = {"", "--train --attach 'alore:rank=2@qkv;unfreeze@head'"};
+    static const char *const nets[] = {"", "--train --attach 'alore:rank=2@qkv;unfreeze@head'",
+                                       "--train --store small --attach 'alore:rank=2@fc1;unfreeze@head'"};
     if (!t_cli_begin()) return;
     ok_cli(!t_shell("./alore bench --quick --json -q"), "kernels: %s", t_wrote("err"));
     ok_cli(t_keyed("\"peak_f32\":", 0, 1e5, 1) && t_keyed("\"peak_bf16\":", 0, 1e5, 1) &&
@@ -6546,7 +6547,7 @@ static void t_cli_bench(void)
            strstr(t_wrote("out"), "\"skinny f32 197x192x16\"") &&
            strstr(t_wrote("out"), "\"attention forward f32 "),
        "kernels");
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 3; ++i) {
         ok_cli(!t_shell("./alore bench --weights base.safetensors --batch 2 --steps 2 --quick --json -q %s", nets[i]),
            "%s: %s", nets[i], t_wrote("err"));
         ok_cli(t_keyed("\"images_per_second\":", 0, 1e7, 1) && t_keyed("\"min\":", 0, 1e7, 1) &&
