@@ -7735,9 +7735,9 @@ static void alo_pass_store(alo_planner *s) {
             alo_op op = p->ops[i];
             const int32_t t = op.out[k];
             const alore_dtype type = alo_stored(s, &op, k);
-            const int use = alo_use(s, p->forward - 1, 0, ALO_IN, t);
+            const int use = type ? alo_use(s, p->forward - 1, 0, ALO_IN, t) : p->backward;
             int last = i;
-            if (!type || use == p->backward) continue;
+            if (use == p->backward) continue;
             for (int next = i; next < p->forward; next = alo_use(s, next, 0, ALO_IN, t)) last = next;
             const int32_t few = alo_plan_tensor(s, p->tensors[t]), twin = alo_plan_tensor(s, p->tensors[t]);
             const alo_op narrow = {ALO_K_narrow, 0, {t}, {few}, 0, op.site, op.block};
@@ -8096,7 +8096,8 @@ ALORE_API alore_param_info alore_param_at(const alore_plan *p, int index) {
     return none;
 }
 
-/* A line for each record: the place of each operand, of a view its root; "+=" where it adds. */
+/* A line for each record: the place of each operand, its type but for the plan's own, of a view its root; "+="
+ * where it adds. */
 ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer *w) {
     static const char *const phases[] = {"once", "forward", "backward", "after"};
     static const char *const segments[] = {"?", "base", "param", "frozen", "grad", "once", "io", "arena"};
@@ -8122,6 +8123,7 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
             if (k == ALO_IN) alo_print(&t, " ->");
             if (!id && k < (int)strlen(row->reads)) alo_print(&t, " -");
             if (id) alo_print(&t, " %d:%dx%d@%s", (int)id, x->rows, x->cols, segments[root->segment]);
+            if (x->dtype) alo_print(&t, ":%s", alore_dtype_name((alore_dtype)x->dtype));
             if (x->flags & ALO_VIEW) alo_print(&t, "(%d)", (int)x->root);
             if (id && root->segment != ALO_BASE) alo_print(&t, "+%u", root->offset);
             if (k >= ALO_IN && op->flags >> (k - ALO_IN) & 1u) alo_print(&t, "+=");

@@ -5492,6 +5492,8 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
     alore_status s;
     o.train = true;
     o.recompute = ALORE_BLOCKS;
+    o.store = ALORE_BF16;
+    o.slope8 = true;
     s = alore_weights_load(ctx, "build/oom.safetensors", &base);
     if (s == ALORE_OK)
         s = t_vit(ctx, "vit:img=8x8,patch=8,dim=8,depth=2,heads=2,hidden=8,classes=3",
