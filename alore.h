@@ -539,7 +539,18 @@ typedef struct alore_run {           /* visible so that it can be static; its   
     uint64_t             seed, step, samples; /* may be read: steps done, samples since */
     bool                 poison;     /* fill with NaN what is dead (tests)       */
     int                  phases, pending, cursor_group, cursor_record;
+    struct alore_cache  *cache;      /* of the pass that runs now; NULL: none    */
+    const uint32_t      *items;
 } alore_run;
+
+typedef struct alore_cache {         /* what frozen layers make of items; visible, like a run */
+    const alore_plan    *plan;
+    const alore_weights *weights;
+    unsigned char       *memory;     /* a word for each item that fits, then its tensors */
+    size_t               each;       /* bytes of one                             */
+    uint32_t             items, kept; /* how many there are; may be read: fit    */
+    alore_dtype          dtype;
+} alore_cache;
 
 enum { ALORE_FORWARD = 1, ALORE_BACKWARD = 2 };
 
@@ -572,7 +583,22 @@ ALORE_API alore_status alore_forward(alore_run *run, int samples);
 /* Run them forward and backward and add to the gradients. (Each lane runs one sample there and back, so
  * that activations live for one sample only.) */
 ALORE_API alore_status alore_backward(alore_run *run, int samples);
-/* The same in small steps, on the calling thread: `records` at a time. */
+/* Bytes of an item in a cache: of the tensors that cross the cut, before which no record depends on what
+ * learns or is random. F32: the plan's numbers as they are; BF16: rounded. 0: next to nothing comes before
+ * it, or the plan is not for training, or a backend's. */
+ALORE_API size_t       alore_cache_bytes(const alore_plan *p, alore_dtype dtype);
+/* A cache for `items` items and passes of `run`, in the caller's memory (aligned to 4): the first
+ * bytes / alore_cache_bytes() are kept. With BF16 each item is rounded at the cut, kept or not, so
+ * that the numbers depend on no budget. UNSUPPORTED: there is no such cut. */
+ALORE_API alore_status alore_cache_bind(alore_cache *cache, const alore_run *run, uint32_t items,
+                                        alore_dtype dtype, void *memory, size_t bytes);
+/* Does it have the item? Then inputs that the records before the cut read need not be filled. */
+ALORE_API bool         alore_cache_holds(const alore_cache *cache, uint32_t item);
+/* alore_backward where sample i is items[i], always with the same inputs (but for labels and the like, which
+ * are read behind the cut): what the cache holds begins at the cut. With F32 the same bits. */
+ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
+                                             int samples);
+/* A pass in small steps, on the calling thread: `records` at a time. */
 ALORE_API alore_status alore_begin(alore_run *run, int phases, int samples);
 ALORE_API alore_status alore_advance(alore_run *run, int records, bool *done);
 /* Seconds that the last forward or backward took, by the context's clock; 0 without one. */
@@ -7118,6 +7144,8 @@ struct alore_plan {
     int tensor_count, op_count, attr_count, block_count, tensor_room, op_room, attr_room, block_room;
     int param_count, hole_count;
     int once, forward, backward; /* ends of the first three phases; the rest is after */
+    int cut, crossing_count;   /* the records once .. cut-1 depend on the sample alone */
+    int32_t *crossing;         /* tensors that they make and others read            */
     int slots, listed;         /* parameters but for base tensors                   */
     size_t real, lane;         /* bytes of a number, of a lane                      */
     size_t learns, frozen, grads; /* numbers in the flat arrays, in a slot of gradients */
@@ -7822,6 +7850,14 @@ static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[],
     return most < 2 ? 1 : most < parts ? (int)most : parts;
 }
 
+/* The work of record i, whose operands go to t. */
+static double alo_record_cost(const alore_plan *p, int i, const alo_tensor *t[ALO_OPERANDS]) {
+    const alo_op *op = &p->ops[i];
+    for (int k = 0; k < ALO_OPERANDS; ++k)
+        t[k] = alo_operand(op, k) ? &p->tensors[alo_operand(op, k)] : NULL;
+    return alo_cost(op->code, t, &p->attrs[op->attr]);
+}
+
 /* Pass 10: place, greedy by size, in the lane: tensors not in another's place, and scratch. */
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
@@ -7835,9 +7871,8 @@ static void alo_pass_place(alo_planner *s) {
         const alo_attr *a = &p->attrs[op->attr];
         const alo_tensor *t[ALO_OPERANDS];
         const bool sample = i >= p->once && i < p->backward;
-        for (int k = 0; k < ALO_OPERANDS; ++k)
-            t[k] = alo_operand(op, k) ? &p->tensors[alo_operand(op, k)] : NULL;
-        if (sample) p->flops += alo_cost(op->code, t, a);
+        const double cost = alo_record_cost(p, i, t);
+        if (sample) p->flops += cost;
         const size_t each = alo_scratch_bytes(op->code, t, a, p->opts.span, p->real);
         const int parts = alo_parts(p, op->code, t, a, sample ? p->opts.span : 1);
         p->scratch_each[i] = alo_align(each, alo_zu(p->opts.align));
@@ -7939,6 +7974,55 @@ static void alo_pass_report(alo_planner *s) {
         *ends[k] = at = alo_align(alo_sum(at, bytes[k]), align);
 }
 
+/* Does record i depend on a parameter or on chance? Marks what it makes. */
+static bool alo_changes(alo_planner *s, int i) {
+    const alo_op *op = &s->p->ops[i];
+    bool changes = op->code == ALO_K_dropout || op->code == ALO_K_drop_path;
+    for (int k = 0; k < ALO_IN; ++k) changes = changes || alo_root_mark(s, op->in[k])->wanted;
+    for (int k = 0; k < ALO_OUT; ++k)
+        if (op->out[k]) alo_root_mark(s, op->out[k])->wanted = changes;
+    return changes;
+}
+
+/* Bytes of a sample that records before `at` touch and later ones, or the caller, read. They are listed. */
+static size_t alo_cross(alo_planner *s, int at) {
+    alore_plan *p = s->p;
+    size_t bytes = 0;
+    p->crossing_count = 0;
+    for (int t = 1; t < p->tensor_count; ++t) {
+        const alo_tensor *x = &p->tensors[t];
+        const alo_mark *mark = &s->marks[t];
+        const bool here = (x->segment == ALO_ARENA && mark->store == t) || x->segment == ALO_IO;
+        if (!here || x->flags & ALO_VIEW || mark->first < 0 || mark->first >= at) continue;
+        if (mark->last < at && !(x->flags & ALO_OUTPUT)) continue;
+        p->crossing[p->crossing_count++] = t;
+        bytes = alo_sum(bytes, alo_tensor_bytes(p, x));
+    }
+    return bytes;
+}
+
+/* Pass 11: cut. What comes before it is the same for a sample in every step. Of the cuts that leave 3/4 or
+ * more of that work before them it is the one with most work for a byte. Below 1/100 of all work: none. */
+static void alo_pass_cut(alo_planner *s) {
+    alore_plan *p = s->p;
+    const alo_tensor *of[ALO_OPERANDS];
+    double all = 0, best = 0, before;
+    int at = p->cut = p->once;
+    p->crossing = (int32_t *)alo_keep(s, NULL, alo_zu(p->tensor_count) * sizeof *p->crossing);
+    if (!p->crossing || !p->opts.train || p->opts.backend) return;
+    for (int t = 0; t < p->tensor_count; ++t)
+        s->marks[t].wanted = p->tensors[t].segment == ALO_PARAM || p->tensors[t].segment == ALO_FROZEN;
+    for (int i = 0; i < p->once; ++i) (void)alo_changes(s, i);
+    for (; at < p->forward && !alo_changes(s, at); ++at) all += alo_record_cost(p, at, of);
+    before = all < p->flops / 100 ? 0 : all;
+    for (; at > p->once && before > 0.75 * all; before -= alo_record_cost(p, --at, of)) {
+        const double score = before / (1.0 + (double)alo_cross(s, at));
+        if (score > best) p->cut = at;
+        if (score > best) best = score;
+    }
+    (void)alo_cross(s, p->cut);
+}
+
 static void alo_plan_free(alo_object *o) {
     alore_plan *p = (alore_plan *)o;
     if (!p) return;
@@ -8026,7 +8110,8 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                                          alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {
         alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
-        alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report};
+        alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report,
+        alo_pass_cut};
     alore_plan_opts o = ALORE_ZERO;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;
@@ -8226,6 +8311,86 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group, boo
 
 static int alo_groups(const alore_run *run) { return (run->pending - 1) / run->plan->opts.span + 1; }
 
+/* ---- Caches: a word of each item is 0, the place from 1 of the sample that brings it, or ALO_HELD ---- */
+#define ALO_HELD UINT32_MAX
+
+static uint32_t *alo_cache_word(const alore_cache *c, uint32_t item) {
+    return item < c->kept ? (uint32_t *)(void *)c->memory + item : NULL;
+}
+
+ALORE_API bool alore_cache_holds(const alore_cache *cache, uint32_t item) {
+    return item < cache->kept && *alo_cache_word(cache, item) == ALO_HELD;
+}
+
+/* Does a tensor that crosses the cut go into the cache as BF16? */
+static bool alo_is_rounded(const alo_tensor *t, alore_dtype dtype) {
+    return dtype == ALORE_BF16 && t->dtype == ALORE_F32;
+}
+
+ALORE_API size_t alore_cache_bytes(const alore_plan *p, alore_dtype dtype) {
+    size_t bytes = sizeof(uint32_t);
+    for (int i = 0; i < p->crossing_count; ++i) {
+        const alo_tensor *t = &p->tensors[p->crossing[i]];
+        const size_t as = alo_tensor_bytes(p, t);
+        bytes = alo_sum(bytes, alo_is_rounded(t, dtype) ? as / p->real * sizeof(uint16_t) : as);
+    }
+    return p->cut > p->once ? bytes : 0;
+}
+
+ALORE_API alore_status alore_cache_bind(alore_cache *cache, const alore_run *run, uint32_t items,
+                                        alore_dtype dtype, void *memory, size_t bytes) {
+    const size_t each = alore_cache_bytes(run->plan, dtype), fit = each ? bytes / each : 0;
+    if (!each)
+        return alo_fail(run->ctx, ALORE_ERR_UNSUPPORTED, NULL, "no frozen layers come before what learns");
+    if ((dtype && dtype != ALORE_BF16) || items == ALO_HELD || (uintptr_t)memory % sizeof(uint32_t))
+        return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "a cache is F32 or BF16, its memory aligned to 4");
+    cache->plan = run->plan;
+    cache->weights = run->weights;
+    cache->memory = (unsigned char *)memory;
+    cache->each = each;
+    cache->items = items;
+    cache->kept = fit < items ? (uint32_t)fit : items;
+    cache->dtype = dtype;
+    if (cache->kept) memset(memory, 0, cache->kept * sizeof(uint32_t));
+    return ALORE_OK;
+}
+
+/* At the cut: take what the cache has of a group's samples, give it what they bring. */
+static void alo_cache_meet(const alore_run *run, int lane, int group) {
+    const alore_plan *p = run->plan;
+    const alore_cache *c = run->cache;
+    const int first = group * p->opts.span, left = run->pending - first;
+    for (int k = 0; k < p->opts.span && k < left; ++k) {
+        const uint32_t item = run->items[first + k], *word = alo_cache_word(c, item);
+        const bool held = word && *word == ALO_HELD, brings = word && *word == (uint32_t)(first + k) + 1;
+        size_t at = c->kept * sizeof *word + item * (c->each - sizeof *word);
+        for (int i = 0; i < p->crossing_count; ++i) {
+            const alo_tensor *t = &p->tensors[p->crossing[i]];
+            const size_t bytes = alo_tensor_bytes(p, t), count = bytes / p->real;
+            const bool round = alo_is_rounded(t, c->dtype);
+            unsigned char *x = (unsigned char *)alo_resolve(run, p->crossing[i], lane, 0, first + k);
+            if (t->segment == ALO_ARENA) x += alo_zu(k) * bytes;
+            if (!round && held) memcpy(x, c->memory + at, bytes);
+            if (!round && brings) memcpy(c->memory + at, x, bytes);
+            for (size_t j = 0; j < count && round; ++j) {
+                uint16_t b = held ? 0 : alore_float_to_bfloat((float)alo_get_real(p, x, j));
+                if (held) memcpy(&b, c->memory + at + j * sizeof b, sizeof b);
+                if (brings) memcpy(c->memory + at + j * sizeof b, &b, sizeof b);
+                alo_set_real(p, x, j, (double)alore_bfloat_to_float(b));
+            }
+            at += round ? count * sizeof(uint16_t) : bytes;
+        }
+    }
+}
+
+/* The first record of a group: the cut, if the cache has all its samples. */
+static int alo_group_begin(const alore_run *run, int group) {
+    const int first = group * run->plan->opts.span;
+    for (int k = first; k < first + run->plan->opts.span && k < run->pending; ++k)
+        if (!run->cache || !alore_cache_holds(run->cache, run->items[k])) return run->plan->once;
+    return run->plan->cut;
+}
+
 /* Lane l takes slots l, l + lanes, ... and each slot's groups in order. Poison: what died reads as NaN. */
 static void alo_lane_run(void *arg, int lane) {
     const alore_run *run = (const alore_run *)arg;
@@ -8236,7 +8401,8 @@ static void alo_lane_run(void *arg, int lane) {
     for (int first = lane; first < stride; first += p->opts.lanes)
         for (int group = first; group < alo_groups(run); group += stride) {
             if (run->poison) memset(arena, 0xff, p->lane);
-            for (int i = p->once; i < end; ++i) {
+            for (int i = alo_group_begin(run, group); i < end; ++i) {
+                if (run->cache && i == p->cut) alo_cache_meet(run, lane, group);
                 alo_record_run(run, i, lane, group, true);
                 for (int k = 0; run->poison && k < p->hole_count; ++k)
                     if (p->holes[k].last == i) memset(arena + p->holes[k].offset, 0xff, p->holes[k].bytes);
@@ -8324,6 +8490,28 @@ static alore_status alo_sweep(alore_run *run, int phases, int samples) {
 ALORE_API alore_status alore_forward(alore_run *run, int n) { return alo_sweep(run, ALORE_FORWARD, n); }
 ALORE_API alore_status alore_backward(alore_run *run, int n) { return alo_sweep(run, ALORE_BACKWARD, n); }
 ALORE_API double alore_run_seconds(const alore_run *run) { return run->seconds; }
+
+/* Of an item that is there twice the first brings it. What a pass that failed left in the words is nobody's. */
+ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
+                                             int samples) {
+    const int n = samples ? samples : run->plan->opts.batch;
+    if (cache->plan != run->plan || cache->weights != run->weights)
+        return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "the cache is of another plan, or of other weights");
+    for (int s = n - 1; s >= 0; --s) {
+        uint32_t *word = alo_cache_word(cache, items[s]);
+        if (items[s] >= cache->items)
+            return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "item %u of a cache of %u",
+                            (uint64_t)items[s], (uint64_t)cache->items);
+        if (word && *word != ALO_HELD) *word = (uint32_t)s + 1;
+    }
+    run->cache = cache;
+    run->items = items;
+    const alore_status status = alo_sweep(run, ALORE_BACKWARD, n);
+    run->cache = NULL;
+    for (int s = 0; s < n && status == ALORE_OK; ++s)
+        if (items[s] < cache->kept) *alo_cache_word(cache, items[s]) = ALO_HELD;
+    return status;
+}
 
 /* The batch of the input or output (by `flag`) of that name, NULL: there is none. */
 static void *alo_named(const alore_run *run, const char *name, unsigned flag) {

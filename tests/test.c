@@ -4750,6 +4750,171 @@ static void t_run_threads(void)
     free(have);
 }
 
+/* ---- Caches of frozen layers ------------------------------------------------- */
+
+enum { T_ITEMS = 9, T_BATCH = 7 };
+
+/* Items of a step's batch, one of them twice. */
+static void t_items(uint32_t items[T_BATCH], int step)
+{
+    for (uint32_t i = 0; i < T_BATCH; ++i) items[i] = alore_shuffle(1, (uint32_t)step, i, T_ITEMS);
+    items[4] = items[1];
+}
+
+/* Four steps; the parameters they lead to go to `out`. With `memory` a cache of `kept` items is used, and what
+ * it holds is not filled in. With `stop` the cache is a new one after step 2. Returns bytes of an item. */
+static size_t t_cache_outcome(const char *rules, alore_plan_opts o, int threads, alore_dtype type, size_t kept,
+                              unsigned char *memory, bool stop, float *out, size_t *count)
+{
+    alore_ctx ctx;
+    alore_config config = ALORE_ZERO;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    alore_cache cache = ALORE_ZERO;
+    uint32_t items[T_BATCH];
+    size_t each = 0;
+    *count = 0;
+    config.threads = threads;
+    alore_init(&ctx, &config);
+    o.train = true;
+    o.batch = T_BATCH;
+    bool fine = t_vit(&ctx, t_micro, rules, 0, &m) == ALORE_OK &&
+                alore_plan_create(m, &o, &p) == ALORE_OK &&
+                alore_run_create(p, t_base(&ctx, m, 3), &run) == ALORE_OK;
+    if (ok(fine, "%s: %s", rules, ctx.error.text)) {
+        unsigned char *image = (unsigned char *)alore_run_input(run, "image");
+        int32_t *label = (int32_t *)alore_run_input(run, "label");
+        const size_t numbers = 16 * 16 * 3, bytes = numbers * p->real;
+        run->poison = true;
+        t_shake(run, 6);
+        each = alore_cache_bytes(p, type);
+        for (int step = 0; step < 4; ++step) {
+            if (memory && (step == 0 || (step == 2 && stop)))
+                ok(alore_cache_bind(&cache, run, T_ITEMS, type, memory, kept * each + (kept < T_ITEMS ? 3 : 0)) ==
+                       ALORE_OK && cache.kept == kept, "%s", ctx.error.text);
+            t_items(items, step);
+            for (int i = 0; i < T_BATCH; ++i) {
+                const bool held = memory && alore_cache_holds(&cache, items[i]);
+                for (size_t k = 0; k < numbers && !held; ++k)
+                    t_put_real(p, image + (size_t)i * bytes, k, (double)alore_random_normal(4, items[i], k));
+                if (held) memset(image + (size_t)i * bytes, 0xff, bytes);
+                label[i] = (int32_t)items[i] % 5;
+            }
+            ok((memory ? alore_backward_cached(run, &cache, items, 0) : alore_backward(run, 0)) == ALORE_OK &&
+                   alore_step(run, NULL, 0.01f, NULL) == ALORE_OK, "%s", ctx.error.text);
+            int wrong = 0;
+            for (int i = 0; i < T_BATCH && memory; ++i)
+                wrong += alore_cache_holds(&cache, items[i]) != (items[i] < kept);
+            ok(!wrong, "%d items of step %d", wrong, step);
+        }
+        const float *x = alore_params(run, count);
+        *count *= p->real;
+        if (ok(*count <= 30000 * sizeof *out, "%zu bytes", *count)) memcpy(out, x, *count);
+    }
+    alore_uninit(&ctx);
+    return each;
+}
+
+/* A cache in f32 changes no bit, whatever runs and however much it holds; one in bf16 rounds, but the same
+ * whatever it holds. It takes what it was given and no byte more. Where nothing is frozen there is none. */
+static void t_cache(void)
+{
+    static const char *const rules[] = {"alore:dropout=0.2@qkv#2|fc1#2;unfreeze@head", "lora@proj#1-2;ssf@norm",
+                                        "lora:dropout=0.1,parts=qv@qkv#2", "unfreeze@head",
+                                        "alore:shared=kind@fc1#1|fc1#2"};
+    static const struct {
+        int threads, lanes, split, span;
+        alore_recompute recompute;
+        unsigned off;
+        alore_dtype dtype;
+    } rows[] = {{0, 1, 1, 1, ALORE_KEEP, 0, ALORE_F32},   {2, 2, 0, 1, ALORE_KEEP, 0, ALORE_F32},
+                {3, 3, 0, 2, ALORE_KEEP, 0, ALORE_F32},   {3, 1, 3, 1, ALORE_BLOCKS, 0, ALORE_F32},
+                {0, 1, 1, 3, ALORE_BLOCKS, 0, ALORE_F64}, {0, 1, 1, 1, ALORE_KEEP, 63, ALORE_F32}};
+    static const size_t kept[] = {T_ITEMS, 4, 0};
+    static float plain[30000], have[30000], rounded[30000];
+    for (size_t r = 0; r < sizeof rules / sizeof *rules; ++r)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+            alore_plan_opts o = ALORE_ZERO;
+            size_t count, other;
+            o.lanes = rows[i].lanes;
+            o.split = rows[i].split;
+            o.span = rows[i].span;
+            o.recompute = rows[i].recompute;
+            o.off = rows[i].off;
+            o.dtype = rows[i].dtype;
+            const size_t whole =
+                t_cache_outcome(rules[r], o, rows[i].threads, ALORE_F32, 0, NULL, false, plain, &count);
+            for (size_t k = 0; k < 6; ++k) {
+                const alore_dtype type = k < 3 ? ALORE_F32 : ALORE_BF16;
+                const size_t fit = kept[k % 3], half = o.dtype == ALORE_F64 ? 4 : 2;
+                const size_t each = k < 3 ? whole : (whole - 4) / half + 4;
+                unsigned char *memory = (unsigned char *)malloc(fit * each + 8);
+                if (!ok(each > 4 && memory, "%s: no cut", rules[r])) continue;
+                memset(memory, 0xa5, fit * each + 8);
+                ok(t_cache_outcome(rules[r], o, rows[i].threads, type, fit, memory, fit > 4 && r > 2,
+                                   k == 3 ? rounded : have, &other) == each && count == other, "size");
+                if (k != 3) t_same(k < 3 ? plain : rounded, have, count, rules[r]);
+                if (k == 3) ok(memcmp(plain, rounded, count) != 0, "%s: bf16 rounds nothing", rules[r]);
+                ok(!memcmp(memory + fit * each + 3, "\xa5\xa5\xa5\xa5\xa5", 5), "bytes behind");
+                free(memory);
+            }
+        }
+}
+
+/* Where the cut is: before the first record that depends on what learns or is random; few bytes cross it. */
+static void t_cache_cut(void)
+{
+    static const struct {
+        const char *rules;
+        float drop_path;
+        bool train;
+        size_t bytes; /* of an item in F32; 5 tokens of 24 are 480 */
+    } rows[] = {{"alore@qkv#2|fc1#2", 0, true, 484},
+                {"alore@qkv#2|fc1#2", 0.2f, true, 484},         /* from block 1 on */
+                {"lora@qkv#1", 0.2f, true, 484},
+                {"unfreeze@head", 0, true, 100},                /* the class token */
+                {"unfreeze@head", 0.2f, true, 484},
+                {"unfreeze@blocks.2.*", 0, true, 484},
+                {"alore@patch", 0, true, 0},
+                {"alore@patch;alore@qkv#2", 0, true, 0},
+                {"unfreeze@pos_embed", 0, true, 388},           /* the patches */
+                {"alore@qkv#2|fc1#2", 0, false, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        t_net n;
+        alore_plan_opts o = ALORE_ZERO;
+        o.train = rows[i].train;
+        o.batch = 2;
+        if (t_net_open(&n, t_micro, rows[i].rules, &o, rows[i].drop_path)) {
+            const size_t each = alore_cache_bytes(n.plan, ALORE_F32);
+            uint32_t memory[300], items[2] = {0, 3};
+            static const uint32_t three[3] = {0, 2, 1};
+            alore_cache c = ALORE_ZERO;
+            ok(each == rows[i].bytes, "%s: %zu bytes cross, not %zu", rows[i].rules, each, rows[i].bytes);
+            ok(alore_cache_bytes(n.plan, ALORE_BF16) == (each ? each / 2 + 2 : 0), "bf16");
+            for (int k = n.plan->once; k < n.plan->cut; ++k)
+                ok(!rows[i].drop_path || n.plan->ops[k].block < 2, "%s: record %d", rows[i].rules, k);
+            const alore_status s = alore_cache_bind(&c, n.run, 3, ALORE_F32, memory, sizeof memory);
+            ok(s == (each ? ALORE_OK : ALORE_ERR_UNSUPPORTED), "%s: %s", rows[i].rules, n.ctx.error.text);
+            if (each) {
+                ok(alore_cache_bind(&c, n.run, 3, ALORE_F16, memory, sizeof memory) == ALORE_ERR_ARGUMENT, "f16");
+                ok(alore_backward_cached(n.run, &c, items, 0) == ALORE_ERR_ARGUMENT &&
+                       strstr(n.ctx.error.text, "item 3 of a cache of 3"), "%s", n.ctx.error.text);
+                items[1] = 2;
+                long calls = n.heap.calls;
+                ok(alore_backward_cached(n.run, &c, three, 3) == ALORE_ERR_ARGUMENT &&
+                       !alore_cache_holds(&c, 0), "3 samples of 2");
+                ok(alore_backward_cached(n.run, &c, items, 0) == ALORE_OK && alore_cache_holds(&c, 0) &&
+                       !alore_cache_holds(&c, 1) && !alore_cache_holds(&c, 7), "%s", n.ctx.error.text);
+                ok(n.heap.calls == calls, "it allocates");
+                c.weights = NULL;
+                ok(alore_backward_cached(n.run, &c, items, 0) == ALORE_ERR_ARGUMENT, "other weights");
+            }
+        }
+        t_net_close(&n);
+    }
+}
+
 /* Lanes for which there is no work split the records of the one that is left. */
 static void t_plan_lanes(void)
 {
@@ -6292,6 +6457,8 @@ static void t_cli_errors(void)
      "command: missing: info, sites, plan, train, eval, predict, merge, export, count, bench, he"},
     {2, "frobnicate",
      "frobnicate: no such command: info, sites, plan, train, eval, predict, merge, export, count"},
+    {2, T_TRAIN " --cache-type bf16", "--cache-type: needs --cache BYTES"},
+    {2, T_TRAIN " --cache 0", "--cache: "},
     {2, "bench --steps 2",
      "--steps: needs a network: --weights FILE or --backbone SPEC"},
     {2, "bench --backbone vit:img=8,patch=4,dim=8,depth=1,heads=2,classes=3 --train",
@@ -6582,6 +6749,32 @@ static void t_cli_threads(void)
                 "dropout=0.2@qkv;unfreeze@head' --data io.safetensors --batch 7 --steps 4 --drop-path 0.1 "
                 "--recompute blocks --seed 5 -q --out b.st && cmp t1.st b.st"), "recomputed: %s%s",
        t_wrote("out"), t_wrote("err"));
+}
+
+/* With a cache the same adapter, for any number of threads, whatever fits, and resumed; in bf16 another one. */
+static void t_cli_cache(void)
+{
+#define T_CACHE                                                                                              \
+    "./alore train --weights base.safetensors --data io.safetensors --batch 3 --steps 8 --seed 5 --attach "  \
+    "'alore:dropout=0.1@qkv#2|fc1#2;unfreeze@head' "
+    static const char *const sizes[] = {"1G", "1", "20K"};
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell(T_CACHE "-q --out a.st"), "%s", t_wrote("err"));
+    for (int i = 0; i < 9; ++i)
+        ok_cli(!t_shell(T_CACHE "--cache %s --threads %d --out b.st && cmp a.st b.st", sizes[i / 3], i % 3 + 1) &&
+                   strstr(t_wrote("err"), "--cache keeps "), "%s", t_wrote("err"));
+    ok_cli(!t_shell(T_CACHE "-q --cache 1M --checkpoint c --every 5 --out b.st && cmp a.st b.st"), "%s", t_wrote("err"));
+    ok_cli(!t_shell(T_CACHE "--schedule constant -q --out a.st"), "%s", t_wrote("err"));
+    for (int type = 0; type < 2; ++type) {
+        const char *const with = type ? "--schedule constant -q --cache 1M --cache-type bf16"
+                                      : "--schedule constant -q --cache 1M";
+        ok_cli(!t_shell(T_CACHE "%s --out b.st && " T_CACHE "%s --steps 5 --checkpoint c --out z.st && " T_CACHE
+                        "%s --resume c --out z.st && cmp b.st z.st", with, with, with), "resumed: %s", t_wrote("err"));
+        ok_cli(t_shell("cmp a.st b.st") == type, "bf16 rounds, f32 does not");
+    }
+    ok_cli(t_shell(T_CACHE "--schedule constant -q --resume c --out z.st") == 1, "the checkpoint's cache is in bf16");
+    ok_cli(!t_shell("./alore " T_TRAIN " --attach alore@patch --steps 3 --cache 1M --cache-type bf16") &&
+               strstr(t_wrote("err"), "nothing is kept"), "a cache of nothing");
 }
 
 /* Stop at any step and resume: the bytes of never stopping. Other settings are refused. */
@@ -6942,11 +7135,11 @@ static const t_row t_rows[] = {
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
     T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again) T(plan_fused) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
-    T(run_batch) T(run_threads) T(plan_lanes) T(levels) T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
+    T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(cli_errors)
-    T(cli_files) T(cli_bench) T(cli_threads) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
+    T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
     T(cli_hostile) T(cli_golden) T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)

@@ -23,12 +23,12 @@ typedef struct settings {
     const char *weights, *backbone, *attach, *adapter, *data, *val, *transform, *out;
     const char *init_adapter, *checkpoint, *resume, *log;
     int64_t threads, classes, batch, steps, accumulate, every;
-    uint64_t seed, memory;
+    uint64_t seed, memory, cache;
     double epochs, lr, lr_min, decay, eps, momentum, clip, smoothing, drop_path, tolerance;
     double betas[2];
     double warmup[2]; /* steps, or with [1] passes */
     int isa, precision, head_init, recompute, store, optimizer, decay_what, schedule, shuffle;
-    int keep, dtype, as; /* indices into the words of their options */
+    int keep, dtype, as, cache_type; /* indices into the words of their options */
     bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve;
 } settings;
 
@@ -428,6 +428,10 @@ static const option options[] = {
     {"--every", "STEPS", WHOLE, AT(every), 1, 1e9, NULL, C_TRAIN, "needs --checkpoint"},
     {"--resume", "FILE", TEXT, AT(resume), 0, 0, NULL, C_TRAIN, "go on from a checkpoint"},
     {"--keep", "last|best", WORD, AT(keep), 0, 0, "last", C_TRAIN, "best by top-1 on --val"},
+    {"--cache", "BYTES[K|M|G]", BYTES, AT(cache), 0, 0, NULL, C_TRAIN,
+     "keep what the layers below the first adapter make of each item, as many as fit; beside --memory"},
+    {"--cache-type", "f32|bf16", WORD, AT(cache_type), 0, 0, "f32", C_TRAIN,
+     "f32 changes no bit; bf16 takes half and rounds"},
     {"--log", "FILE", TEXT, AT(log), 0, 0, NULL, C_TRAIN, "one JSON object for each step"},
     {"--features", NULL, FLAG, AT(features), 0, 0, NULL, C_PREDICT, "write the head's input, too"},
     {"--dtype", "f32|f16|bf16", WORD, AT(dtype), 0, 0, NULL, C_MERGE,
@@ -617,6 +621,7 @@ static int check_options(app *a)
         return fail(a, 2, "--steps", "either --epochs or --steps");
     if (s->optimizer == 0 && s->momentum > 0) return fail(a, 2, "--momentum", "is of --optimizer sgd");
     if (is_given(a, "--every") && !s->checkpoint) return fail(a, 2, "--every", "needs --checkpoint FILE");
+    if (is_given(a, "--cache-type") && !s->cache) return fail(a, 2, "--cache-type", "needs --cache BYTES");
     if (s->keep == 1 && !s->val) return fail(a, 2, "--keep", "best is told by --val DATA");
     if (s->recompute == 2 && !s->memory) return fail(a, 2, "--recompute", "fit needs --memory BYTES");
     return 0;
@@ -1206,6 +1211,8 @@ typedef struct trainer {
     network n;
     source data, val;
     machine m, v; /* of training and of --val */
+    alore_cache cache;
+    uint32_t *item; /* of each sample of the batch; NULL: no cache */
     alore_schedule schedule;
     alore_step_opts opts;
     uint64_t batches; /* of the whole run */
@@ -1349,6 +1356,27 @@ static int check_val(trainer *t)
     return 0;
 }
 
+/* Keep what comes before the first adapter: an item's picture is the same in every pass. */
+static int open_cache(trainer *t)
+{
+    app *a = t->a;
+    const alore_dtype type = a->set.cache_type == 1 ? ALORE_BF16 : ALORE_F32;
+    const size_t each = alore_cache_bytes(t->m.plan, type), items = (size_t)t->data.data.count;
+    if (!a->set.cache) return 0;
+    if (!each) {
+        remark(a, "--cache: nothing is kept: what learns, or is random, begins with the first layers");
+        return 0;
+    }
+    const size_t fit = a->set.cache / each < items ? (size_t)(a->set.cache / each) : items;
+    void *memory = take(a, fit, each);
+    t->item = (uint32_t *)take(a, (size_t)a->set.batch, sizeof *t->item);
+    if (!memory || !t->item) return 1;
+    if (alore_cache_bind(&t->cache, t->m.run, (uint32_t)items, type, memory, fit * each))
+        return fail_library(a, 1, "--cache");
+    remark(a, "--cache keeps %zu of %zu items, %zu bytes each", fit, items, each);
+    return 0;
+}
+
 /* Open all that training reads; nothing is written yet. */
 static int open_training(trainer *t)
 {
@@ -1374,16 +1402,18 @@ static int open_training(trainer *t)
     rc = make_machine(a, &t->n, s->attach, true, (int)s->batch, &t->m);
     if (!rc) rc = check_head(t);
     if (!rc && s->val) rc = make_machine(a, &t->n, s->attach, false, (int)s->batch, &t->v);
+    if (!rc) rc = open_cache(t);
     if (rc) return rc;
     t->tag =
         text_of(a,
                 "rules %s\nbase %016llx\nclasses %d\nitems %d\nbatch %d\n"
-                "accumulate %d\nseed %llu\nshuffle %d\ndrop-last %d\noptimizer %d",
+                "accumulate %d\nseed %llu\nshuffle %d\ndrop-last %d\noptimizer %d%s",
                 alore_rules(t->m.model), (unsigned long long)t->n.fingerprint, t->n.config.classes, d->count,
                 (int)s->batch, (int)s->accumulate, (unsigned long long)s->seed, s->shuffle, s->drop_last,
                 s->optimizer == 0 ? 0
                 : s->momentum > 0 ? 1
-                                  : 2);
+                                  : 2,
+                t->item && s->cache_type == 1 ? "\ncache bf16" : "");
     t->best_top1 = -1;
     if (s->resume) rc = read_checkpoint(t);
     t->first_step = t->step;
@@ -1398,10 +1428,13 @@ static int train_batch(trainer *t, uint64_t batch, double *sum)
     int rc, count = (int)a->set.batch;
     for (int j = 0; j < count; ++j) {
         int item = stream_item(t, batch, (uint64_t)j);
-        if ((rc = fill(a, &t->n, &t->m, &t->data, j, item))) return rc;
+        const bool held = t->item && alore_cache_holds(&t->cache, (uint32_t)item);
+        if (!held && (rc = fill(a, &t->n, &t->m, &t->data, j, item))) return rc;
+        if (t->item) t->item[j] = (uint32_t)item;
         label[j] = data_label(&t->data.data, item);
     }
-    alore_status status = alore_backward(t->m.run, count);
+    alore_status status = t->item ? alore_backward_cached(t->m.run, &t->cache, t->item, count)
+                                  : alore_backward(t->m.run, count);
     const float *loss = alore_run_output(t->m.run, "loss");
     for (int j = 0; j < count; ++j) {
         if (!isfinite(loss[j]))
