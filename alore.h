@@ -3548,7 +3548,7 @@ static const float *ALO_L(source)(const alo_job *o, int p, int e) {
 
 /* Words of n pairs each as rows of n floats: the upper ones of the pairs, then the lower ones. Where the CPU
  * has no product of pairs they are widened so, and are products of f32. */
-static void ALO_L(widen)(float *to, const float *from, int n, int words) {
+static void ALO_L(unpair)(float *to, const float *from, int n, int words) {
     const int L = ALO_L(lanes);
     for (int e = 0; e < words; ++e, from += n, to += 2 * n)
         for (int i = 0; i < n; i += L) {
@@ -3563,7 +3563,7 @@ static void ALO_L(widen)(float *to, const float *from, int n, int words) {
 static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *room, bool wide) {
     const int nr = ALO_L(nr), n = o->b.cols - p * nr < nr ? o->b.cols - p * nr : nr;
     const float *from = ALO_L(source)(o, p, e);
-    if (o->form && !o->turned && wide) ALO_L(widen)(room, from, nr, k);
+    if (o->form && !o->turned && wide) ALO_L(unpair)(room, from, nr, k);
     if (o->form && !o->turned) return wide ? room : from;
     if (o->form == ALO_PACK_F32)
         for (int at = 0; at < k; at += nr, from += (ptrdiff_t)nr * o->b.cols)
@@ -3574,7 +3574,7 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
                 float block[ALO_L(nr) * ALO_L(nr)];
                 const int some = k - at < nr / 2 ? k - at : nr / 2;
                 ALO_L(turn_pairs)(block, from, n, some);
-                ALO_L(widen)(room + 2 * at * nr, block, nr, some);
+                ALO_L(unpair)(room + 2 * at * nr, block, nr, some);
             } else
                 ALO_L(turn_pairs)(room + at * nr, from, n, k - at);
     else
@@ -3618,7 +3618,7 @@ static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int la
                 else
                     ALO_L(pack_words)(o->form, wide ? room : to, n, from, o->a.row, n,
                                       left < k * terms ? left : k * terms, inverse + row);
-                if (wide) ALO_L(widen)(to, room, n, k);
+                if (wide) ALO_L(unpair)(to, room, n, k);
             }
             s.k = wide ? 2 * k : k;
             s.pace = (wide ? 32 : 16) * count / nr > 1 ? (wide ? 32 : 16) * count / nr : 1;
@@ -8001,7 +8001,7 @@ static size_t alo_cross(alo_planner *s, int at) {
     return bytes;
 }
 
-/* Pass 11: cut. What comes before it is the same for a sample in every step. Of the cuts that leave 3/4 or
+/* Pass 12: cut. What comes before it is the same for a sample in every step. Of the cuts that leave 3/4 or
  * more of that work before them it is the one with most work for a byte. Below 1/100 of all work: none. */
 static void alo_pass_cut(alo_planner *s) {
     alore_plan *p = s->p;
