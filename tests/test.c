@@ -4995,7 +4995,7 @@ static size_t t_level_outcome(alore_isa isa, alore_dtype precision, bool train, 
 }
 
 /* Relative distance of two arrays, Frobenius. */
-static double t_distance(const float *a, const float *b, size_t count)
+static double t_apart_f32(const float *a, const float *b, size_t count)
 {
     double apart = 0, size = 0;
     for (size_t i = 0; i < count; ++i) {
@@ -5015,7 +5015,7 @@ static void t_levels(void)
         float plain[64];
         ok(t_level_outcome((alore_isa)isa, ALORE_F32, true, false, 1, 0, have) == count, "count");
         /* two levels fuse and sum in another order: some roundings of sums of a hundred terms */
-        const double d = t_distance(have, first, count) / EPS;
+        const double d = t_apart_f32(have, first, count) / EPS;
         ok(d < 40, "%s: %.1f eps from scalar", alore_isa_name((alore_isa)isa), d);
         for (int k = 0; k < 4; ++k) { /* packed or not, lanes or parts: the same bits */
             t_level_outcome((alore_isa)isa, ALORE_F32, true, k > 0, 1 + k % 3, k == 3 ? 2 : 0, low);
@@ -5024,13 +5024,13 @@ static void t_levels(void)
         memcpy(plain, have, 21 * 4);
         /* bf16 has 8 bits: a term's error is 2^-8 at most, sums of many terms 2^-9 of their size */
         ok(t_level_outcome((alore_isa)isa, ALORE_BF16, true, true, 1, 0, low) == count, "count");
-        const double bf16 = t_distance(low, have, count);
+        const double bf16 = t_apart_f32(low, have, count);
         ok(bf16 > 1e-4 && bf16 < 1.0 / 64, "bf16 is off by %.2g", bf16);
         t_level_outcome((alore_isa)isa, ALORE_BF16, true, true, 3, 2, have);
         t_same(low, have, count * 4, "bf16, parts");
         /* bytes: 1/254 of the largest of a row, twice */
         t_level_outcome((alore_isa)isa, ALORE_I8, false, true, 1, 0, low);
-        const double bytes = t_distance(low, plain, 21);
+        const double bytes = t_apart_f32(low, plain, 21);
         ok(bytes > 1e-4 && bytes < 0.05, "int8 is off by %.2g", bytes);
         t_level_outcome((alore_isa)isa, ALORE_I8, false, true, 2, 3, have);
         t_same(low, have, 21 * 4, "int8, parts");
