@@ -8181,8 +8181,8 @@ ALORE_API alore_param_info alore_param_at(const alore_plan *p, int index) {
     return none;
 }
 
-/* A line for each record: the place of each operand, its type but for the plan's own, of a view its root; "+="
- * where it adds. */
+/* A line for each record: the place of each operand, its type if not the plan's own, of a view its root;
+ * "+=" where it adds. */
 ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer *w) {
     static const char *const phases[] = {"once", "forward", "backward", "after"};
     static const char *const segments[] = {"?", "base", "param", "frozen", "grad", "once", "io", "arena"};
