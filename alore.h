@@ -17,7 +17,8 @@
  *     4. alore_plan_create          the backward pass, only where something learns; tensors live as long as a
  *                                   record reads them; every byte is known.
  *     5. alore_run_create           bind a checkpoint; alore_forward, alore_backward, alore_step. Faster on
- *                                   panels: alore_weights_pack, once for all runs.
+ *                                   panels: alore_weights_pack, once for all runs. alore_backward_cached runs
+ *                                   frozen first layers once for each item.
  *     6. alore_run_export, _merge   keep the adapter, or melt it: evaluated, verified, certified.
  *
  * examples/ walks through these. METHODS (all merge exactly; `alore help METHOD` tells more):
@@ -28,9 +29,9 @@
  *     unfreeze  tensors of the checkpoint learn themselves  linear probe, BitFit, norms, everything
  *     your own  a row of a table                            alore_register
  *
- * SPEED. Kernels are one text, stamped for scalar, AVX2, AVX-512 and NEON; alore_init takes the CPU's best, or
- * config.isa. `lanes` samples run at once, a thread and an arena each; where one lane remains, the records are
- * split over the threads. Products with frozen weights may be in bf16 or (forward) int8: `precision`.
+ * SPEED. Kernels are one text, stamped for scalar, AVX2, AVX-512 and NEON; alore_init takes the CPU's best,
+ * or config.isa. `lanes` samples run at once, a thread and an arena each; where one lane remains, the records
+ * are split over the threads. Products with frozen weights may be in bf16 or (forward) int8: `precision`.
  *
  * PROMISES. Nothing is global, prints, aborts, or allocates after create. Frozen means const. Every file is
  * hostile, every size may overflow, every allocation may fail: a status and one sentence with the numbers.
@@ -43,10 +44,10 @@
  * MACROS, all optional: ALORE_STATIC (this unit alone; implies the implementation), ALORE_NO_STDIO, _NO_MMAP,
  * _NO_MALLOC (give an allocator), _NO_THREADS, ALORE_FILE (the header's name where it is not "alore.h": it
  * includes itself for the double kernels and for each level), ALORE_NO_SIMD (a header pasted into another
- * file: it does not include itself, has the scalar level alone, and merging evaluates in f32), ALORE_BLAS (plain f32 products go to cblas_sgemm of
- * <cblas.h>, or of ALORE_BLAS_HEADER, which is a name in quotes or <>; let BLAS have one thread, as lanes and
- * parts are threads already; the same bits for any number of these is then no promise). None changes a
- * struct or a signature.
+ * file: it does not include itself, has the scalar level alone, and merging evaluates in f32), ALORE_BLAS
+ * (plain f32 products go to cblas_sgemm of <cblas.h>, or of ALORE_BLAS_HEADER, which is a name in quotes or
+ * <>; let BLAS have one thread, as lanes and parts are threads already; the same bits for any number of these
+ * is then no promise). None changes a struct or a signature.
  *
  * CONTENTS: the public interface in eleven groups, then
  *
@@ -3225,8 +3226,9 @@ static ALO_INLINE vec V(slope)(int kind, vec x) {
  * is in the first cache.
  *
  * A word is a float, two bfloat16 or four bytes of successive terms: the tile is the same, its dot product
- * another; pairs without such an instruction are widened to floats on the way. Frozen weights W [out, in] are packed before, `nr` rows to a panel [words of in, nr]; their
- * transpose is read from the same panels by turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
+ * another; pairs without such an instruction are widened to floats on the way. Frozen weights W [out, in] are
+ * packed before, `nr` rows to a panel [words of in, nr]; their transpose is read from the same panels by
+ * turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
  * Bytes: a row of a has one scale, a row of W another; a's have 128 added, which `excess` takes away. */
 
 static ALO_INLINE int ALO_L(terms)(int form) {
@@ -3411,8 +3413,8 @@ static void ALO_L(pack_words)(int form, float *to, int room, const float *from, 
     }
 }
 
-/* Pairs along `in` of nr / 2 rows of a panel of W [in words, nr] to pairs along its nr rows: to[o / 2, i], for
- * the first n columns i and the first `words` words. */
+/* Pairs along `in` of nr / 2 rows of a panel of W [in words, nr] to pairs along its nr rows: to[o / 2, i],
+ * for the first n columns i and the first `words` words. */
 static void ALO_L(turn_pairs)(float *to, const float *from, int n, int words) {
     const int L = ALO_L(lanes), nr = ALO_L(nr);
     for (int o = 0; o < nr; o += L) {
@@ -3627,7 +3629,8 @@ static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int la
             for (int q = first; q < last; ++q) {
                 const int col = q * nr, n = o->y.cols - col < nr ? o->y.cols - col : nr;
                 s.b = ALO_L(panel)(o, q, e, k, room, wide);
-                s.next = (const char *)(q + 1 < last ? ALO_L(source)(o, q + 1, e) : ALO_L(source)(o, first, e + k));
+                const bool end = q + 1 == last;
+                s.next = (const char *)ALO_L(source)(o, end ? first : q + 1, end ? e + k : e);
                 s.left = s.block;
                 for (int p = 0; p < count; ++p) {
                     const int row = ALO_L(begin)(rows, p), high = ALO_L(begin)(rows, p + 1) - row;
@@ -3660,8 +3663,8 @@ static void ALO_L(job_in_place)(const alo_job *o, void *scratch, int first, int 
         for (int p = 0; p < ALO_L(strips)(o->y.rows); ++p) {
             const int row = ALO_L(begin)(o->y.rows, p), high = ALO_L(begin)(o->y.rows, p + 1) - row;
             s.a = (const float *)o->a.p + o->a.at + row * o->a.row;
-            ALO_L(place)(o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true, true,
-                         NULL);
+            ALO_L(place)(o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true,
+                         true, NULL);
         }
     }
 }
@@ -8002,7 +8005,7 @@ static size_t alo_cross(alo_planner *s, int at) {
 }
 
 /* Pass 12: cut. What comes before it is the same for a sample in every step. Of the cuts that leave 3/4 or
- * more of that work before them it is the one with most work for a byte. Below 1/100 of all work: none. */
+ * more of that work before them it is the one with most work for a byte. Below 1/50 of all work: none. */
 static void alo_pass_cut(alo_planner *s) {
     alore_plan *p = s->p;
     const alo_tensor *of[ALO_OPERANDS];
@@ -8014,7 +8017,7 @@ static void alo_pass_cut(alo_planner *s) {
         s->marks[t].wanted = p->tensors[t].segment == ALO_PARAM || p->tensors[t].segment == ALO_FROZEN;
     for (int i = 0; i < p->once; ++i) (void)alo_changes(s, i);
     for (; at < p->forward && !alo_changes(s, at); ++at) all += alo_record_cost(p, at, of);
-    before = all < p->flops / 100 ? 0 : all;
+    before = all < p->flops / 50 ? 0 : all;
     for (; at > p->once && before > 0.75 * all; before -= alo_record_cost(p, --at, of)) {
         const double score = before / (1.0 + (double)alo_cross(s, at));
         if (score > best) p->cut = at;
@@ -8343,7 +8346,7 @@ ALORE_API alore_status alore_cache_bind(alore_cache *cache, const alore_run *run
     if (!each)
         return alo_fail(run->ctx, ALORE_ERR_UNSUPPORTED, NULL, "no frozen layers come before what learns");
     if ((dtype && dtype != ALORE_BF16) || items == ALO_HELD || (uintptr_t)memory % sizeof(uint32_t))
-        return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "a cache is F32 or BF16, its memory aligned to 4");
+        return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "a cache is F32 or BF16, its memory aligned");
     cache->plan = run->plan;
     cache->weights = run->weights;
     cache->memory = (unsigned char *)memory;
@@ -8491,12 +8494,12 @@ ALORE_API alore_status alore_forward(alore_run *run, int n) { return alo_sweep(r
 ALORE_API alore_status alore_backward(alore_run *run, int n) { return alo_sweep(run, ALORE_BACKWARD, n); }
 ALORE_API double alore_run_seconds(const alore_run *run) { return run->seconds; }
 
-/* Of an item that is there twice the first brings it. What a pass that failed left in the words is nobody's. */
+/* Of an item that is there twice the first brings it. What a pass that failed left in words says nothing. */
 ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
                                              int samples) {
     const int n = samples ? samples : run->plan->opts.batch;
     if (cache->plan != run->plan || cache->weights != run->weights)
-        return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "the cache is of another plan, or of other weights");
+        return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "the cache is of another plan, or other weights");
     for (int s = n - 1; s >= 0; --s) {
         uint32_t *word = alo_cache_word(cache, items[s]);
         if (items[s] >= cache->items)

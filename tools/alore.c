@@ -1810,6 +1810,7 @@ static int run_plan(app *a)
     put_whole(&r, "trainable", alore_trainable(p));
     put_real(&r, "flops", alore_plan_flops(p));
     put_whole(&r, "records", (uint64_t)alore_plan_records(p));
+    if (train) put_whole(&r, "cache_item", alore_cache_bytes(p, ALORE_F32));
     put_end(&r);
     if (a->set.records && !r.json && alore_plan_print(p, &w)) return fail_library(a, 1, "plan");
     return 0;
