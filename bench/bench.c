@@ -182,6 +182,9 @@ int main(int argc, char **argv) {
            bench_has(BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own)",
            bench_peak(&one, BENCH_BF16), bench_has(BENCH_I8) ? "in i8" : "in i8 (no products of its own)",
            bench_peak(&one, BENCH_I8));
+#if defined(ALORE_BLAS) && defined(OPENBLAS_VERSION)
+    printf("%s, its kernels for %s (OPENBLAS_CORETYPE names others)\n", OPENBLAS_VERSION, openblas_get_corename());
+#endif
     printf("%-34s %9s %-8s %8s   %22s samples that count\n", "case", "median", "", "share", "range");
     for (int i = 0; i < kernels; ++i) print_row(&rows[i], false);
     good = good && !one.why;
