@@ -3529,6 +3529,12 @@ static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, 
         s->from = edge;
         s->from_row = wide;
     }
+    for (int i = 0; i < rows; ++i) /* what the tile will be stored to, and what follows it, is on its way */
+        for (int j = 0; j < n; j += 16) {
+            ALO_PREFETCH(y + i * o->y.row + j);
+            if (last && o->times.p) ALO_PREFETCH(ALO_L(spot)(&o->times, row + i, col + j));
+            if (last && o->slope.p) ALO_PREFETCH(ALO_L(spot)(&o->slope, row + i, col + j));
+        }
     tiler(s, rows);
     if (last && (o->follows || scale))
         ALO_L(follow)(o, s->y, s->y_row, row, col, rows, n, scale, s->b + (ptrdiff_t)s->k * ALO_L(nr));

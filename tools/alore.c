@@ -2190,8 +2190,11 @@ static int run_help(app *a)
 static int print_version(void)
 {
     uint32_t v = alore_version();
-    printf("alore %u.%u.%u\nisa    scalar\nbuild  C%ld, gzip %s\n", (unsigned)(v >> 16),
-           (unsigned)(v >> 8 & 255), (unsigned)(v & 255), (long)__STDC_VERSION__,
+    printf("alore %u.%u.%u\nisa    %s", (unsigned)(v >> 16), (unsigned)(v >> 8 & 255), (unsigned)(v & 255),
+           alore_isa_name(ALORE_ISA_AUTO));
+    for (int i = ALORE_ISA_SCALAR; i <= ALORE_ISA_NEON; ++i)
+        if (alore_isa_name((alore_isa)i)) printf(i == ALORE_ISA_SCALAR ? " (of %s" : " %s", alore_isa_name((alore_isa)i));
+    printf(")\nbuild  C%ld, gzip %s\n", (long)__STDC_VERSION__,
 #ifdef ALORE_ZLIB
            "yes"
 #else
