@@ -879,14 +879,19 @@ static void alo_remark(const alore_ctx *ctx, int level, const char *text) {
     if (ctx->config.log) ctx->config.log(ctx->config.user, level, text);
 }
 
-/* A zeroed block of `bytes`, or NULL with the error set. */
-static void *alo_new(alore_ctx *ctx, size_t bytes) {
+/* A block of `bytes`, or NULL with the error set. */
+static void *alo_raw(alore_ctx *ctx, size_t bytes) {
     const alore_allocator *a = &ctx->config.allocator;
     if (!bytes) bytes = 1;
     void *block = bytes < SIZE_MAX / 2 ? a->alloc(a->user, bytes, 64) : NULL;
-    if (block) return memset(block, 0, bytes);
-    alo_fail(ctx, ALORE_ERR_MEMORY, NULL, "the allocator refused %z bytes", bytes);
-    return NULL;
+    if (!block) alo_fail(ctx, ALORE_ERR_MEMORY, NULL, "the allocator refused %z bytes", bytes);
+    return block;
+}
+
+/* The same, zeroed. */
+static void *alo_new(alore_ctx *ctx, size_t bytes) {
+    void *block = alo_raw(ctx, bytes);
+    return block ? memset(block, 0, bytes ? bytes : 1) : NULL;
 }
 
 static void alo_free(alore_ctx *ctx, void *block, size_t bytes) {
@@ -5213,7 +5218,7 @@ ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size
 }
 
 /* name_bytes 0: the name ends at its NUL. bytes 0: what type and shape take. */
-ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t) {
+static alore_status alo_weights_add(alore_weights *w, const alore_tensor *t, bool zeroed) {
     if (!w) return ALORE_ERR_ARGUMENT;
     alore_ctx *ctx = w->object.ctx;
     if (!t || !t->name || (t->rank > 0 && !t->dims))
@@ -5237,10 +5242,14 @@ ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t
     if (wrong) return alo_fail(ctx, ALORE_ERR_NAME, t->name, wrong);
     e.t.bytes = (size_t)need;
     e.t.name = (const char *)alo_set_room(w, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
-    if (!t->data) e.t.data = e.own = alo_new(ctx, e.t.bytes);
+    if (!t->data) e.t.data = e.own = zeroed ? alo_new(ctx, e.t.bytes) : alo_raw(ctx, e.t.bytes);
     if (e.t.name && e.t.data && alo_keep_entry(w, &e, place)) return ALORE_OK;
     alo_free(ctx, e.own, e.t.bytes);
     return ALORE_ERR_MEMORY;
+}
+
+ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t) {
+    return alo_weights_add(w, t, true);
 }
 
 /* What is replaced or removed keeps its memory as long as the set lives. */
@@ -8581,13 +8590,13 @@ static size_t alo_copy_bytes(const alore_plan *p, int i, const alore_tensor *t) 
     return alo_align(alo_mul(alo_count(p->params[i].shape), p->real), 64);
 }
 
-/* Add a tensor of the set's own. Its bytes, zeroed, or NULL and *s says why. */
+/* Add a tensor of the set's own. Its bytes, zeroed or to be written, or NULL and *s says why. */
 static unsigned char *alo_add_own(alore_weights *w, const char *name, alore_dtype dtype, alore_shape shape,
-                                  alore_status *s) {
+                                  bool zeroed, alore_status *s) {
     uint64_t dims[4];
     const alore_tensor t = {name, 0, NULL, 0, dims, shape.rank, dtype};
     for (int k = 0; k < 4; ++k) dims[k] = (uint64_t)shape.dims[k];
-    *s = alore_weights_add(w, &t);
+    *s = alo_weights_add(w, &t, zeroed);
     return *s == ALORE_OK ? (unsigned char *)alore_weights_data(w, name) : NULL;
 }
 
@@ -8598,6 +8607,7 @@ typedef struct alo_packing {
     float *to, *rows;          /* a panel's rows for each task */
     size_t panel_words;
     int out, in, panels, tasks;
+    bool plain;                /* f32, aligned, of this byte order */
     bool finite[64];           /* of each task */
 } alo_packing;
 
@@ -8605,11 +8615,13 @@ static void alo_pack_task(void *arg, int task) {
     alo_packing *w = (alo_packing *)arg;
     const size_t in = alo_zu(w->in);
     const int panel = w->p->level->panel;
-    float *rows = w->rows + alo_zu(task) * alo_zu(panel) * in;
+    float *const room = w->rows + alo_zu(task) * alo_zu(panel) * in;
     uint32_t bad = 0;
     for (int q = w->panels * task / w->tasks; q < w->panels * (task + 1) / w->tasks; ++q) {
         const int n = w->out - q * panel < panel ? w->out - q * panel : panel;
-        if (!alore_tensor_read(w->from, alo_zu(q) * alo_zu(panel) * in, alo_zu(n) * in, rows)) bad = 1;
+        const size_t first = alo_zu(q) * alo_zu(panel) * in;
+        const float *rows = w->plain ? (const float *)w->from->data + first : room;
+        if (!w->plain && !alore_tensor_read(w->from, first, alo_zu(n) * in, room)) bad = 1;
         for (size_t k = 0; k < alo_zu(n) * in; ++k) bad |= (alo_bits(rows[k]) & 0x7f800000u) == 0x7f800000u;
         w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->in);
     }
@@ -8645,7 +8657,8 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
         if (q->segment != ALO_BASE || s != ALORE_OK) continue;
         const alore_shape shape = alo_base_shape(p, i, true);
         const alore_dtype words = alo_packs(p, i) && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
-        w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, words, shape, &s);
+        w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, words, shape, false, &s);
+        w.plain = !alo_copy_bytes(p, i, w.from);
         w.panel_words = alo_zu(shape.dims[1]) * alo_zu(shape.dims[2]);
         if (!w.to) continue;
         w.out = t->rows;
@@ -8996,7 +9009,7 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
         if (q->segment == ALO_BASE) continue;
         if (q->segment == ALO_FROZEN) frozen.bytes += strlen(p->names + q->name) + 1;
         const void *from = alo_resolve(run, q->tensor, 0, 0, 0);
-        unsigned char *to = alo_add_own(w, p->names + q->name, ALORE_F32, q->shape, &s);
+        unsigned char *to = alo_add_own(w, p->names + q->name, ALORE_F32, q->shape, true, &s);
         for (size_t k = 0; to && k < alo_count(q->shape); ++k)
             alo_store(to, ALORE_F32, k, alo_get_real(p, from, k));
     }
@@ -9258,7 +9271,7 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
     bool changed = old && old->dtype != dtype, zero = !old;
     alore_status s = ALORE_OK;
     for (size_t i = 0; i < count && zero; ++i) zero = value[i] == 0;
-    unsigned char *data = zero ? NULL : alo_add_own(g->out, name, dtype, shape, &s);
+    unsigned char *data = zero ? NULL : alo_add_own(g->out, name, dtype, shape, true, &s);
     if (!data) return s;
     const alore_tensor *now = alore_weights_find(g->out, name);
     for (size_t i = 0; i < count; ++i) {
@@ -9419,7 +9432,7 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, const al
         alo_text t = {full, sizeof full, 0};
         alore_shape shape = b ? alore_dims(rank, site->s.out, 0, 0) : alore_dims(site->s.in, rank, 0, 0);
         alo_print(&t, "%s.lora.%s", name, b ? "B" : "A");
-        unsigned char *to = alo_add_own(g->out, full, ALORE_F32, shape, &s);
+        unsigned char *to = alo_add_own(g->out, full, ALORE_F32, shape, true, &s);
         for (size_t i = 0; to && i < alo_count(shape); ++i)
             alo_store(to, ALORE_F32, i, (double)(b ? right : left)[i]);
     }
