@@ -1577,7 +1577,7 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     void             *p[ALO_OPERANDS]; /* the operands, resolved; NULL: absent      */
     const alo_tensor *t[ALO_OPERANDS]; /* in[0..5], then out[0..2]                  */
     const alo_attr   *attr;
-    const void       *rows_fn; /* alo_rows_f32 or _f64: the product of this level   */
+    const void       *rows_fn; /* alo_row_kernels of this level                    */
     void             *scratch; /* as many bytes as the kernel's row asks for        */
     void             *user;    /* the backend's                                     */
     const void       *extra;   /* optimisers: their settings                        */
