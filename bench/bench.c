@@ -59,7 +59,7 @@ static bool run_net(bench *b, const net_case *n, bench_row *row) {
     const bool train = *n->rules != 0;
     memset(row, 0, sizeof *row);
     o.batch = batch;
-    o.lanes = batch < b->threads ? batch : b->threads;
+    o.lanes = b->threads; /* where fewer are left, records are split */
     o.train = train;
     bench_opts(b, &o);
     alore_status s = alore_init(&ctx, &config);
