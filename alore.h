@@ -3534,7 +3534,7 @@ static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, 
         s->from = edge;
         s->from_row = wide;
     }
-    for (int i = 0; i < rows && s->k > ALO_SLIM; ++i) /* what it is stored to, and what follows, is on its way */
+    for (int i = 0; i < rows && s->k > ALO_SLIM; ++i) /* what it is stored to, and what follows, comes near */
         for (int j = 0; j < n; j += 16) {
             ALO_PREFETCH(y + i * o->y.row + j);
             if (last && o->times.p) ALO_PREFETCH(ALO_L(spot)(&o->times, row + i, col + j));
