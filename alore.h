@@ -1708,6 +1708,9 @@ typedef struct alo_job {                /* y = f(start + a b + bias + plus) time
     bool         turned, follows;       /* b is the transpose of what is packed; more than start + a b */
 } alo_job;
 
+/* Terms in a word of a form. */
+static int alo_terms(int form) { return form == ALO_PACK_BF16 ? 2 : form == ALO_PACK_I8 ? 4 : 1; }
+
 typedef struct alo_row_kernels {        /* what kernels ask of a level of the CPU                    */
     void (*product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch);
     /* Rows cut into blocks of `width` numbers, e [blocks of x, blocks of y] such blocks:    */
@@ -3236,9 +3239,6 @@ static ALO_INLINE vec V(slope)(int kind, vec x) {
  * turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
  * Bytes: a row of a has one scale, a row of W another; a's have 128 added, which `excess` takes away. */
 
-static ALO_INLINE int ALO_L(terms)(int form) {
-    return form == ALO_PACK_BF16 ? 2 : form == ALO_PACK_I8 ? 4 : 1;
-}
 
 typedef struct ALO_L(strip) {   /* what a tile needs: y = from + a b for k words */
     const float *a, *b, *from;  /* from NULL: zero */
@@ -3389,7 +3389,7 @@ static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, p
 /* The same for words of `form`: k terms of each row, one behind the other; bytes are scaled by scale[i]. */
 static void ALO_L(pack_words)(int form, float *to, int room, const float *from, ptrdiff_t row, int n, int k,
                               const float *scale) {
-    const int L = ALO_L(lanes), terms = ALO_L(terms)(form), words = (k + terms - 1) / terms;
+    const int L = ALO_L(lanes), terms = alo_terms(form), words = (k + terms - 1) / terms;
     float part[4 * ALO_L(lanes)];
     for (int first = 0; first < room; first += L) {
         const int end = room - first < L ? room - first : L;
@@ -3437,6 +3437,17 @@ static void ALO_L(turn_pairs)(float *to, const float *from, int n, int words) {
     }
 }
 
+/* The largest magnitude of a row. */
+static float ALO_L(magnitude)(const float *x, int count) {
+    const vec zero = V(set)(0.0f);
+    vec most = zero;
+    for (int j = 0; j < count; j += ALO_L(lanes)) {
+        const vec v = V(take)(x + j, count - j < ALO_L(lanes) ? count - j : (int)ALO_L(lanes));
+        most = V(max)(most, V(max)(V(sub)(zero, v), v));
+    }
+    return V(most)(most);
+}
+
 /* Rows of W [out, in] as a panel of `form`, from f32. Bytes are followed by a row of scales and one of
  * excess. */
 static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int in) {
@@ -3446,11 +3457,7 @@ static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int
     if (form == ALO_PACK_BF16) ALO_L(pack_words)(form, to, nr, from, in, n, in, NULL);
     if (form != ALO_PACK_I8) return;
     for (int i = 0; i < n; ++i) {
-        float most = 0;
-        for (int e = 0; e < in; ++e) {
-            const float x = from[(ptrdiff_t)i * in + e];
-            most = x > most ? x : -x > most ? -x : most;
-        }
+        const float most = ALO_L(magnitude)(from + (ptrdiff_t)i * in, in);
         to[(ptrdiff_t)words * nr + i] = most / 127.0f;
         scale[i] = most > 0 ? 127.0f / most : 0.0f;
     }
@@ -3466,18 +3473,6 @@ static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int
         if (i >= n) to[(ptrdiff_t)words * nr + i] = 0;
         to[(ptrdiff_t)(words + 1) * nr + i] = alo_float((uint32_t)(128 * sum));
     }
-}
-
-/* The largest magnitude of a row. */
-static float ALO_L(magnitude)(const float *x, int count) {
-    const vec zero = V(set)(0.0f);
-    vec most = zero;
-    for (int j = 0; j < count; j += ALO_L(lanes)) {
-        const int some = count - j;
-        const vec v = some < ALO_L(lanes) ? V(load_some)(x + j, some) : V(load)(x + j);
-        most = V(max)(most, V(max)(V(sub)(zero, v), v));
-    }
-    return V(most)(most);
 }
 
 /* Strips: how many of at most `mr` rows, and where the p-th begins. */
@@ -3502,7 +3497,7 @@ static void ALO_L(follow)(const alo_job *o, const float *sum, ptrdiff_t sum_row,
         const float *plus = ALO_L(spot)(&o->plus, row + i, col);
         for (int j = 0; j < n; j += L) {
             const int some = n - j < L ? n - j : L;
-            vec x = some == L ? V(load)(sum + j) : V(load_some)(sum + j, some), slope = x;
+            vec x = V(take)(sum + j, some), slope = x;
             if (scale) { /* the sums are integers, their excess exact in f32 up to 2^24 */
                 x = V(mul)(V(sub)(V(whole)(x), V(whole)(V(load)(b + ALO_L(nr) + j))),
                            V(mul)(V(set)(scale[i]), V(load)(b + j)));
@@ -3550,7 +3545,7 @@ static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, 
 
 /* Where word e of panel `p` of b stands, or that of the first of the blocks that it is turned from. */
 static const float *ALO_L(source)(const alo_job *o, int p, int e) {
-    const int nr = ALO_L(nr), terms = ALO_L(terms)(o->form), words = (o->b.rows + terms - 1) / terms;
+    const int nr = ALO_L(nr), terms = alo_terms(o->form), words = (o->b.rows + terms - 1) / terms;
     const float *b = (const float *)o->b.p + o->b.at;
     if (o->form && !o->turned)
         return b + ((ptrdiff_t)p * (words + (o->form == ALO_PACK_I8 ? 2 : 0)) + e) * nr;
@@ -3566,7 +3561,7 @@ static void ALO_L(unpair)(float *to, const float *from, int n, int words) {
     for (int e = 0; e < words; ++e, from += n, to += 2 * n)
         for (int i = 0; i < n; i += L) {
             const int some = n - i < L ? n - i : L;
-            const vec v = some == L ? V(load)(from + i) : V(load_some)(from + i, some);
+            const vec v = V(take)(from + i, some);
             V(give)(to + i, V(upper)(v), some);
             V(give)(to + n + i, V(lower)(v), some);
         }
@@ -3598,7 +3593,7 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
 /* ALO_PANEL columns of y for each task. Scratch: alo_job_room. */
 static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int last) {
     const int nr = ALO_L(nr), all = (o->y.cols + nr - 1) / nr;
-    const int terms = ALO_L(terms)(o->form), words = (o->a.cols + terms - 1) / terms;
+    const int terms = alo_terms(o->form), words = (o->a.cols + terms - 1) / terms;
     const bool bytes = o->form == ALO_PACK_I8, wide = o->form == ALO_PACK_BF16 && !(o->own & ALO_OWN_BF16);
     const int limit = wide ? ALO_DEEP / 2 : (int)ALO_DEEP, deep = bytes || words < limit ? words : limit;
     const float *a = (const float *)o->a.p + o->a.at;
@@ -7948,14 +7943,14 @@ static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
     const alo_param *q = &p->params[i];
     const alo_tensor *t = &p->tensors[q->tensor];
     if (!packed || !alo_packs(p, i)) return q->shape;
-    const int panel = p->level->panel, terms = p->form == ALO_PACK_I8 ? 4 : p->form == ALO_PACK_BF16 ? 2 : 1;
+    const int panel = p->level->panel, terms = alo_terms(p->form);
     const int words = (t->cols + terms - 1) / terms + (p->form == ALO_PACK_I8 ? 2 : 0);
     const alore_shape shape = {3, {(t->rows + panel - 1) / panel, words, panel, 1}};
     return shape;
 }
 
 static size_t alo_packed_bytes(const alore_plan *p, int i) {
-    return alo_mul(alo_count(alo_base_shape(p, i, true)), sizeof(float));
+    return alo_mul(alo_count(alo_base_shape(p, i, true)), p->real);
 }
 
 /* Pass 11: report. Segments, and the sum of their bytes. */
@@ -8633,8 +8628,11 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
     alore_ctx *ctx = p->object.ctx;
     alore_run run = ALORE_ZERO;
     alo_packing w = ALORE_ZERO;
-    alore_status s = alore_weights_create(ctx, packed);
     size_t wide = 0;
+    *packed = NULL;
+    if (!p->level)
+        return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "reference, F64 and backends read plain weights");
+    alore_status s = alore_weights_create(ctx, packed);
     if (s != ALORE_OK) return s;
     if (base && base->origin) base = base->origin;
     run.ctx = ctx;
@@ -8681,6 +8679,7 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
 /* Bind a run with its memory, and start from seed 0. Copies of base tensors go to `room`; NULL: none may. */
 static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_weights *base,
                              unsigned char *room) {
+    if (base && base->origin && !p->level) base = base->origin;
     run->ctx = p->object.ctx;
     run->plan = p;
     run->weights = base;
@@ -8730,6 +8729,7 @@ ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights
     size_t align = alo_zu(p->opts.align), total = alo_align(p->memory.total, align);
     size_t bytes = alo_sum(total, sizeof(alo_run_object) + align);
     *out = NULL;
+    if (base && base->origin && !p->level) base = base->origin;
     for (int i = 0; i < p->param_count; ++i) {
         const alore_tensor *t = alore_weights_find(base, p->names + p->params[i].name);
         if (t && p->params[i].segment == ALO_BASE && !base->origin)

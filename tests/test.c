@@ -5094,6 +5094,23 @@ static void t_levels_refused(void)
     ok(alore_merge(n.model, n.base, adapter, NULL, &a, NULL) == ALORE_OK, "%s", n.ctx.error.text);
     ok(alore_merge(n.model, packed, adapter, NULL, &b, NULL) == ALORE_OK, "%s", n.ctx.error.text);
     ok(a && b && alore_weights_fingerprint(a) == alore_weights_fingerprint(b), "merges differ");
+    /* kernels that know no panels read its origin, and pack nothing */
+    o.precision = ALORE_F32;
+    for (int k = 0; k < 2; ++k) {
+        alore_plan *plain = NULL;
+        alore_weights *none = NULL;
+        o.reference = k == 0;
+        o.dtype = k ? ALORE_F64 : ALORE_F32;
+        ok(alore_plan_create(n.model, &o, &plain) == ALORE_OK, "%s", n.ctx.error.text);
+        ok(alore_weights_pack(plain, n.base, NULL, &none) == ALORE_ERR_UNSUPPORTED && !none, "packed for nobody");
+        alore_run *both[2] = {NULL, NULL};
+        for (int i = 0; i < 2; ++i) {
+            ok(alore_run_create(plain, i ? packed : n.base, &both[i]) == ALORE_OK, "%s", n.ctx.error.text);
+            t_fill(both[i], 5, 4);
+            ok(alore_forward(both[i], 0) == ALORE_OK, "%s", n.ctx.error.text);
+        }
+        t_same(alore_run_output(both[0], "logits"), alore_run_output(both[1], "logits"), 5 * plain->real, "origin");
+    }
     float *w = (float *)alore_weights_data(n.base, "blocks.1.mlp.fc2.weight");
     w[77] = NAN;
     ok(alore_weights_pack(n.plan, n.base, NULL, &packed) == ALORE_ERR_NONFINITE &&
