@@ -12,7 +12,7 @@
 #define ALORE_IMPLEMENTATION
 #include "../alore.h"
 #include "bench.h"
-#include "data.h"
+#include "peft.h"
 #include <float.h>
 #include <time.h>
 #include <unistd.h>
@@ -648,7 +648,9 @@ static int parse(app *a, int argc, char **argv)
 /* ---- The network ------------------------------------------------------------ */
 
 typedef struct network {
-    alore_weights *file, *adapter; /* as they are on disk, or NULL */
+    alore_weights *disk;           /* the checkpoint as it is there, or NULL */
+    alore_weights *file, *adapter; /* in timm's names, or NULL */
+    naming names;                  /* those of the checkpoint */
     alore_weights *base, *start;   /* as the library gets them */
     alore_vit_config config;
     bool classes_said, new_head;
@@ -716,6 +718,26 @@ static int find_config(app *a, network *n)
     return 0;
 }
 
+/* Load a checkpoint; `file` is it in timm's names. */
+static int open_base(app *a, const char *path, alore_weights **disk, alore_weights **file, naming *n)
+{
+    char why[IMG_WHY];
+    if (alore_weights_load(&a->ctx, path, disk)) return fail_library(a, 1, path);
+    *file = *disk;
+    return names_open(&a->ctx, path, file, n, why) ? 0 : fail(a, 1, path, "%s", why);
+}
+
+/* Load an adapter: a file, or a folder of PEFT. */
+static int open_adapter(app *a, network *n, const char *path)
+{
+    char why[IMG_WHY];
+    struct stat info;
+    if (stat(path, &info) || !S_ISDIR(info.st_mode))
+        return alore_weights_load(&a->ctx, path, &n->adapter) ? fail_library(a, 1, path) : 0;
+    if (!n->file) return fail(a, 2, "--weights", "missing: a folder of PEFT is read beside its base");
+    return peft_read(&a->ctx, path, n->file, &n->adapter, why) ? 0 : fail(a, 1, path, "%s", why);
+}
+
 /* Load what the options name and find the architecture. */
 static int open_network(app *a, network *n, const char *adapter)
 {
@@ -724,9 +746,8 @@ static int open_network(app *a, network *n, const char *adapter)
     n->adapter_path = adapter;
     if (!s->weights && !s->backbone)
         return fail(a, 2, "--weights", "missing: a checkpoint, or --backbone SPEC");
-    if (s->weights && alore_weights_load(&a->ctx, s->weights, &n->file))
-        return fail_library(a, 1, s->weights);
-    if (adapter && alore_weights_load(&a->ctx, adapter, &n->adapter)) return fail_library(a, 1, adapter);
+    if (s->weights && open_base(a, s->weights, &n->disk, &n->file, &n->names)) return 1;
+    if (adapter && open_adapter(a, n, adapter)) return 1;
     if (n->file && (adapter || a->command->bit == C_TRAIN))
         n->fingerprint = alore_weights_fingerprint(n->file);
     int rc = check_base(a, n);
@@ -941,7 +962,7 @@ static int make_machine(app *a, const network *n, const char *rules, bool train,
     int rc = build_model(a, n, rules, train, &out->model);
     if (!rc) rc = make_plan(a, out->model, batch, train, &out->plan);
     if (rc) return rc;
-    if (!a->packed && alore_weights_pack(out->plan, n->base, n->file, &a->packed))
+    if (!a->packed && alore_weights_pack(out->plan, n->base, n->disk, &a->packed))
         return fail_library(a, 1, a->set.weights);
     if (alore_run_create(out->plan, a->packed, &out->run) || alore_run_reset(out->run, a->set.seed))
         return fail_library(a, 1, a->set.weights);
@@ -1643,7 +1664,11 @@ static int run_merge(app *a)
     if (is_given(a, "--tolerance")) o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
     if (alore_merge(model, n.base, n.start, &o, &merged, &c)) return fail_library(a, 1, "merge");
     if ((rc = merged_metadata(a, &n, merged))) return rc;
-    if (alore_weights_save(merged, a->set.out)) return fail_library(a, 1, a->set.out);
+    char why[IMG_WHY];
+    alore_weights *named = merged; /* in the names that the checkpoint came in */
+    if (n.names.style != NAMES_TIMM && !names_from_timm(&a->ctx, merged, n.names, &named, why))
+        return fail(a, 1, "merge", "%s", why);
+    if (alore_weights_save(named, a->set.out)) return fail_library(a, 1, a->set.out);
     report r = put_begin(a);
     put_whole(&r, "sites", (uint64_t)c.sites);
     put_whole(&r, "tensors_changed", (uint64_t)c.tensors_changed);
