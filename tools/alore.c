@@ -28,7 +28,7 @@ typedef struct settings {
     double betas[2];
     double warmup[2]; /* steps, or with [1] passes */
     int isa, precision, head_init, recompute, store, optimizer, decay_what, schedule, shuffle;
-    int keep, dtype, as, cache_type; /* indices into the words of their options */
+    int keep, dtype, as, names, cache_type; /* indices into the words of their options */
     bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve;
 } settings;
 
@@ -372,7 +372,7 @@ typedef struct option {
 #define AT(field) offsetof(settings, field)
 /* clang-format off */
 static const option options[] = {
-    {"--weights", "FILE", TEXT, AT(weights), 0, 0, NULL, C_NET, "safetensors checkpoint in timm's names"},
+    {"--weights", "FILE", TEXT, AT(weights), 0, 0, NULL, C_NET, "safetensors checkpoint in the names of timm or of transformers' ViT"},
     {"--backbone", "SPEC", TEXT, AT(backbone), 0, 0, NULL, C_NET,
      "a timm name or vit:key=value,...; else from the metadata, else from the shapes"},
     {"--classes", "N", WHOLE, AT(classes), 1, 1 << 24, NULL, C_NET,
@@ -382,7 +382,7 @@ static const option options[] = {
     {"--attach", "RULES", TEXT, AT(attach), 0, 0, NULL, C_SITES | C_PLAN | C_TRAIN | C_COUNT | C_BENCH,
      "what learns where: \"alore:rank=4@qkv|fc1;unfreeze@head\""},
     {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER,
-     "brings its rules, its head and the fingerprint of its base"},
+     "brings its rules, its head and the fingerprint of its base; or a folder of PEFT"},
     {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_TRAIN,
      "take the adapter though it was made for another base"},
     {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
@@ -395,7 +395,7 @@ static const option options[] = {
     {"--out", "PATH", TEXT, AT(out), 0, 0, NULL, C_TRAIN | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
     {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA | C_BENCH, "samples at a time"},
     {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_TRAIN,
-     "start from these parameters, the frozen ones, too"},
+     "start from these parameters, the frozen ones, too; or from a folder of PEFT"},
     {"--epochs", "E", REAL, AT(epochs), 0, 1e6, "10", C_TRAIN, "passes over the data"},
     {"--steps", "S", WHOLE, AT(steps), 0, 1e9, NULL, C_TRAIN | C_BENCH,
      "steps, in place of --epochs; bench: how many are timed, 1 to 64, else 5"},
@@ -441,7 +441,10 @@ static const option options[] = {
     {"--quick", NULL, FLAG, AT(quick), 0, 0, NULL, C_BENCH, "small shapes and few samples: does it run?"},
     {"--serve", NULL, FLAG, AT(serve), 0, 0, NULL, C_BENCH,
      "NETWORK: say READY, then answer each line with the seconds of one step, q with the peak memory"},
-    {"--as", "peft|lora", WORD, AT(as), 0, 0, NULL, C_EXPORT, ""},
+    {"--as", "peft|lora", WORD, AT(as), 0, 0, NULL, C_EXPORT,
+     "peft: a folder that PEFT loads; lora: a file of plain LoRA"},
+    {"--names", "timm|hf4|hf5", WORD, AT(names), 0, 0, NULL, C_EXPORT,
+     "of the modules for PEFT: timm's, or those of a ViT in transformers 4 or 5; else the base file's"},
     {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
     {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
     {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL, ""},
@@ -1693,22 +1696,63 @@ static const char *export_path(app *a)
     return text_of(a, "%s/adapter.safetensors", out);
 }
 
+/* The adapter as plain LoRA, in place of itself. */
+static int as_lora(app *a, network *n, const alore_model *model)
+{
+    alore_weights *lora = NULL;
+    if (alore_export_lora(model, n->base, n->start, &lora)) return fail_library(a, 1, "export");
+    int rc = describe(a, n, n->labels, meta(n->adapter, "alore.transform"), lora);
+    n->start = n->adapter = lora;
+    return rc;
+}
+
+/* A folder of PEFT; what it has no form for is written as plain LoRA. */
+static int export_peft(app *a, network *n)
+{
+    static const names_style styles[] = {NAMES_TIMM, NAMES_HF4, NAMES_HF5};
+    char why[IMG_WHY], reason[IMG_WHY] = "";
+    const char *type = "";
+    bool plain = false, good;
+    naming as = n->names;
+    if (is_given(a, "--names")) as.style = styles[a->set.names];
+    machine m = {NULL, NULL, NULL};
+    int rc = make_machine(a, n, NULL, false, 1, &m); /* the adapter fits its rules and its base */
+    if (rc) return rc;
+    good = peft_write(&a->ctx, m.model, n->base, n->start, as, a->set.out, &type, &plain, why);
+    if (!good && plain) {
+        machine lora = {NULL, NULL, NULL};
+        memcpy(reason, why, sizeof why);
+        if ((rc = as_lora(a, n, m.model)) || (rc = make_machine(a, n, NULL, false, 1, &lora))) {
+            const char *last = text_of(a, "%s", a->message);
+            return fail(a, rc, "export", "PEFT cannot say this: %s. As plain LoRA: %s", reason, last);
+        }
+        good = peft_write(&a->ctx, lora.model, n->base, n->start, as, a->set.out, &type, &plain, why);
+        if (good) remark(a, "written as plain LoRA, since PEFT cannot say this: %s", reason);
+    }
+    if (!good) return fail(a, 1, a->set.out, "%s", why);
+    report r = put_begin(a);
+    put_string(&r, "out", a->set.out);
+    put_string(&r, "type", type);
+    put_string(&r, "rules", meta(n->start, "alore.rules"));
+    put_end(&r);
+    return 0;
+}
+
 static int run_export(app *a)
 {
     network n;
     alore_model *model = NULL;
-    alore_weights *lora = NULL;
-    if (a->set.as == 0) return fail(a, 2, "--as", "peft is not there yet: lora is");
-    int rc = open_model(a, &n, NULL, false, &model);
-    if (rc) return rc;
-    if (alore_export_lora(model, n.base, n.start, &lora)) return fail_library(a, 1, "export");
-    rc = describe(a, &n, n.labels, meta(n.adapter, "alore.transform"), lora);
+    if (a->set.as == 1 && is_given(a, "--names")) return fail(a, 2, "--names", "is of --as peft");
+    int rc = a->set.as ? open_model(a, &n, NULL, false, &model) : open_network(a, &n, a->set.adapter);
+    if (!rc && !a->set.as) rc = settle_head(a, &n, NULL, false);
+    if (!rc && !a->set.as) return export_peft(a, &n);
+    if (!rc) rc = as_lora(a, &n, model);
     const char *path = rc ? NULL : export_path(a);
     if (!path) return 1;
-    if (alore_weights_save(lora, path)) return fail_library(a, 1, path);
+    if (alore_weights_save(n.start, path)) return fail_library(a, 1, path);
     report r = put_begin(a);
     put_string(&r, "out", path);
-    put_string(&r, "rules", meta(lora, "alore.rules"));
+    put_string(&r, "rules", meta(n.start, "alore.rules"));
     put_end(&r);
     return 0;
 }

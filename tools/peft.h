@@ -1348,4 +1348,1063 @@ static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *b
     return good;
 }
 
+/* ---- Writing a folder ------------------------------------------------------- */
+
+typedef struct peft_item { /* what a rule makes at a layer, or at a part of it */
+    char prefix[NAMES_BYTES + 64]; /* of its tensors: "blocks.0.attn.qkv.lora.q." */
+    const alore_weights *from;
+    const struct names_row *row;
+    char site[NAMES_BYTES], part;
+    const char *rule; /* text up to its target */
+    int block, in, out;
+    int kernel[3];
+    int rank;
+    double scale;
+    bool done;
+} peft_item;
+
+typedef struct peft_made { /* a module that is adapted now */
+    char name[NAMES_BYTES];
+    const struct names_row *row;
+    int block, rank;
+    double alpha;
+    bool input; /* of IA3: its input is scaled */
+} peft_made;
+
+typedef struct peft_writer {
+    alore_ctx *ctx;
+    heap memory;
+    const alore_weights *base, *adapter;
+    alore_weights *out, *fused;
+    naming n;
+    int depth;
+    const char *method; /* of all items */
+    peft_item *items;
+    peft_made *made;
+    int count, made_count;
+    char words[5][12]; /* GLoRA's forms of A, B, C, D, E for all modules */
+    int most;          /* the largest rank */
+    bool even;         /* all scales are equal */
+    bool plain;        /* `why` tells what this form cannot say; plain LoRA might */
+    peft_text config;
+    bool biases, all_biases;
+    char *why;
+} peft_writer;
+
+/* PEFT has no such form; the adapter may be written as plain LoRA instead. */
+IMG_FORMAT(2) static bool peft_cannot(peft_writer *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(w->why, IMG_WHY, format, args);
+    va_end(args);
+    w->plain = true;
+    return false;
+}
+
+/* The value of a key in a rule's text, else the method's default; of a word into `word`. */
+static double peft_rule_value(const peft_writer *w, const char *rule, const char *key, char word[32])
+{
+    const alore_method *m = alore_method_find(w->ctx, w->method);
+    const char *at = strchr(rule, ':'), *end = rule + strcspn(rule, "@");
+    double x = 0;
+    *word = 0;
+    for (int i = 0; m && i < ALORE_MAX_KEYS && m->keys[i].name; ++i) {
+        const char *words = m->keys[i].words;
+        if (strcmp(m->keys[i].name, key)) continue;
+        x = m->keys[i].value;
+        for (int k = (int)x; words && k > 0; --k) words = strchr(words, '|') ? strchr(words, '|') + 1 : "";
+        if (words) snprintf(word, 32, "%.*s", (int)strcspn(words, "|"), words);
+    }
+    for (; at && at < end; at = memchr(at + 1, ',', (size_t)(end - at - 1))) {
+        const size_t n = strlen(key);
+        if (strncmp(at + 1, key, n) || at[n + 1] != '=') continue;
+        snprintf(word, 32, "%.*s", (int)strcspn(at + n + 2, ",@"), at + n + 2);
+        return strtod(word, NULL);
+    }
+    return x;
+}
+
+static int peft_rule_whole(const peft_writer *w, const peft_item *item, const char *key)
+{
+    char word[32];
+    const double x = peft_rule_value(w, item->rule, key, word);
+    return x > -1e9 && x < 1e9 ? (int)x : 0;
+}
+
+/* One item for each rule of a site, or for each of its parts. */
+static bool peft_add_items(peft_writer *w, const alore_site *site, char *rules)
+{
+    const naming timm = {NAMES_TIMM, false};
+    for (char *rule = rules, *next; rule && *rule; rule = next) {
+        char word[32];
+        const size_t n = strcspn(rule, ":@;");
+        next = strchr(rule, ';');
+        if (next) *next++ = 0;
+        if (n == 8 && !memcmp(rule, "unfreeze", 8)) continue;
+        char *method = (char *)heap_new(&w->memory, n + 1, 1);
+        if (!method) return img_fail(w->why, "no memory");
+        memcpy(method, rule, n);
+        if (w->method && strcmp(w->method, method))
+            return peft_cannot(w, "%s and %s in one adapter", w->method, method);
+        w->method = method;
+        (void)peft_rule_value(w, rule, "parts", word);
+        if (!strncmp(word, "letters", 7)) *word = 0; /* the key's description, not a value */
+        char parts[4];
+        snprintf(parts, sizeof parts, "%.3s", word);
+        for (const char *part = parts; part == parts || *part; ++part) {
+            peft_item *item = &w->items[w->count++];
+            const char *rest = "";
+            char weight[NAMES_BYTES + 64];
+            snprintf(item->site, sizeof item->site, "%s", site->name);
+            item->row = names_find(timm, item->site, &item->block, &rest);
+            if (!item->row || *rest || !item->row->kind || strlen(site->name) >= NAMES_BYTES)
+                return img_fail(w->why, "%s has no name in PEFT", site->name);
+            item->part = *part;
+            item->rule = rule;
+            item->from = w->adapter;
+            item->in = site->in;
+            item->out = site->out / (*part ? 3 : 1);
+            item->rank = peft_rule_whole(w, item, "rank");
+            item->scale = peft_rule_value(w, rule, "scale", word);
+            const char letter[3] = {*part, '.', 0};
+            snprintf(item->prefix, sizeof item->prefix, "%s.%s.%s", item->site, method, *part ? letter : "");
+            snprintf(weight, sizeof weight, "%s.weight", item->site);
+            const alore_tensor *t = alore_weights_find(w->base, weight);
+            if (!t || t->rank < 2) return peft_cannot(w, "%s at %s, which is no linear layer", method, item->site);
+            for (int d = 0; d < 3 && t->rank == 4; ++d) item->kernel[d] = (int)t->dims[d + 1];
+            if (!*parts) break;
+        }
+    }
+    return true;
+}
+
+/* A tensor of the item as floats, `count` of them (0: any, then told). */
+static float *peft_item_floats(peft_writer *w, const peft_item *item, const char *name, size_t count,
+                               size_t *told)
+{
+    char full[NAMES_BYTES + 96];
+    const bool shared = !strncmp(name, "vera.", 5);
+    snprintf(full, sizeof full, "%s%s", shared ? "" : item->prefix, name);
+    const alore_tensor *t = alore_weights_find(item->from, full);
+    const size_t have = t && t->dtype <= ALORE_F64 ? t->bytes / alore_dtype_bytes(t->dtype) : 0;
+    float *x = t ? (float *)heap_new(&w->memory, have + 1, sizeof *x) : NULL;
+    if (told) *told = have;
+    if (x && (!count || have == count) && alore_tensor_read(t, 0, have, x)) return x;
+    if (!t)
+        img_fail(w->why, "the adapter has no %s", full);
+    else
+        img_fail(w->why, "%s has %zu numbers, not %zu", full, have, count);
+    return NULL;
+}
+
+/* Write columns first .. first + count - 1 of x [rows, cols], turned. With a `kernel` [in, kh, kw] rows are
+ * that; with `point` two extents of 1 follow. */
+static bool peft_emit(peft_writer *w, const char *module, const char *suffix, const float *x, int rows, int cols,
+                      int first, int count, const int *kernel, bool point)
+{
+    char name[NAMES_BYTES + 64];
+    uint64_t dims[4] = {(uint64_t)count, (uint64_t)rows, 1, 1};
+    float *y = (float *)heap_new(&w->memory, (size_t)rows * (size_t)count + 1, sizeof *y);
+    if (!y) return img_fail(w->why, "no memory for %s%s", module, suffix);
+    for (int i = 0; i < count; ++i)
+        for (int k = 0; k < rows; ++k)
+            y[(size_t)i * (size_t)rows + (size_t)k] = x[(size_t)k * (size_t)cols + (size_t)(first + i)];
+    for (int i = 0; i < 3 && kernel && kernel[0]; ++i) dims[i + 1] = (uint64_t)kernel[i];
+    snprintf(name, sizeof name, "base_model.model.%s.%s", module, suffix);
+    return peft_add(w->ctx, w->out, name, (kernel && kernel[0]) || point ? 4 : 2, dims, y, w->why);
+}
+
+static bool peft_emit_vector(peft_writer *w, const char *module, const char *suffix, const float *x, int rank,
+                             uint64_t a, uint64_t b)
+{
+    char name[NAMES_BYTES + 64];
+    const uint64_t dims[2] = {a, b};
+    snprintf(name, sizeof name, "base_model.model.%s.%s", module, suffix);
+    return peft_add(w->ctx, w->out, name, rank, dims, x, w->why);
+}
+
+/* ---- One function for each method; columns `first` on, `count` of them, belong to the module ---- */
+
+typedef struct peft_cut {
+    const char *module;
+    int first, count;
+    peft_made *made;
+} peft_cut;
+
+static bool peft_write_lora(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    const bool conv = item->kernel[0] > 0, dora = !strcmp(w->method, "dora");
+    const int r = item->rank;
+    const size_t rank = (size_t)r;
+    const float *a = peft_item_floats(w, item, "A", (size_t)item->in * rank, NULL);
+    const float *b = a ? peft_item_floats(w, item, "B", rank * (size_t)item->out, NULL) : NULL;
+    if (!b || !peft_emit(w, c->module, "lora_A.weight", a, item->in, r, 0, r, item->kernel, false) ||
+        !peft_emit(w, c->module, "lora_B.weight", b, r, item->out, c->first, c->count, NULL, conv))
+        return false;
+    c->made->alpha = item->scale * r;
+    if (!dora) return true;
+    const float *g = peft_item_floats(w, item, "magnitude", (size_t)item->out, NULL);
+    if (!g) return false;
+    if (conv)
+        return peft_emit(w, c->module, "lora_magnitude_vector", g, item->out, 1, 0, 1, NULL, true);
+    return peft_emit_vector(w, c->module, "lora_magnitude_vector", g + c->first, 1, (uint64_t)c->count, 0);
+}
+
+static bool peft_write_adalora(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    const size_t rank = (size_t)item->rank;
+    const float *a = peft_item_floats(w, item, "A", (size_t)item->in * rank, NULL);
+    const float *b = a ? peft_item_floats(w, item, "B", rank * (size_t)item->out, NULL) : NULL;
+    float *e = b ? peft_item_floats(w, item, "E", rank, NULL) : NULL;
+    if (!e) return false;
+    for (size_t i = 0; i < rank && !w->even; ++i) e[i] = (float)((double)e[i] * item->scale);
+    c->made->alpha = item->scale;
+    return peft_emit(w, c->module, "lora_A", a, item->in, item->rank, 0, item->rank, NULL, false) &&
+           peft_emit(w, c->module, "lora_B", b, item->rank, item->out, c->first, c->count, NULL, false) &&
+           peft_emit_vector(w, c->module, "lora_E", e, 2, rank, 1);
+}
+
+static bool peft_write_vera(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    const float *b = peft_item_floats(w, item, "b", (size_t)item->out, NULL);
+    const float *d = b ? peft_item_floats(w, item, "d", (size_t)item->rank, NULL) : NULL;
+    if (c->count < item->out)
+        return peft_cannot(w, "vera at %s as one: the rows of vera_B begin anew for q, k and v", item->site);
+    if (item->rank != w->most) return peft_cannot(w, "vera with two ranks");
+    return d && peft_emit_vector(w, c->module, "vera_lambda_b", b, 1, (uint64_t)item->out, 0) &&
+           peft_emit_vector(w, c->module, "vera_lambda_d", d, 1, (uint64_t)item->rank, 0);
+}
+
+static bool peft_write_ia3(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    const bool in = strstr(item->rule, "place=input") != NULL;
+    const float *g = peft_item_floats(w, item, "gain", (size_t)(in ? item->in : item->out), NULL);
+    c->made->input = in;
+    return g && peft_emit_vector(w, c->module, "ia3_l", in ? g : g + c->first, 2, in ? 1 : (uint64_t)c->count,
+                                 in ? (uint64_t)item->in : 1);
+}
+
+static bool peft_write_loha(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    static const char *const names[][4] = {{"w1_up", "w1_down", "hada_w1_a", "hada_w1_b"},
+                                           {"w2_up", "w2_down", "hada_w2_a", "hada_w2_b"}};
+    const int r = item->rank;
+    const size_t rank = (size_t)r;
+    c->made->alpha = item->scale * r;
+    for (int i = 0; i < 2; ++i) {
+        const float *up = peft_item_floats(w, item, names[i][0], rank * (size_t)item->out, NULL);
+        const float *down = up ? peft_item_floats(w, item, names[i][1], (size_t)item->in * rank, NULL) : NULL;
+        if (!down || !peft_emit(w, c->module, names[i][2], up, r, item->out, c->first, c->count, NULL, false) ||
+            !peft_emit(w, c->module, names[i][3], down, item->in, r, 0, r, NULL, false))
+            return false;
+    }
+    return true;
+}
+
+static bool peft_write_lokr(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    static const char *const names[][6] = {{"w1", "w1_down", "w1_up", "lokr_w1", "lokr_w1_b", "lokr_w1_a"},
+                                           {"w2", "w2_down", "w2_up", "lokr_w2", "lokr_w2_b", "lokr_w2_a"}};
+    if (c->count < item->out)
+        return peft_cannot(w, "lokr at %s as one: its factors do not split into those of q, k and v", item->site);
+    for (int i = 0; i < 2; ++i)
+        for (int k = 0; k < 3; ++k) {
+            char full[NAMES_BYTES + 96];
+            snprintf(full, sizeof full, "%s%s", item->prefix, names[i][k]);
+            const alore_tensor *t = alore_weights_find(item->from, full);
+            if (!t) continue;
+            const float *x = peft_item_floats(w, item, names[i][k], 0, NULL);
+            if (!x || t->rank != 2) return x ? img_fail(w->why, "%s is no matrix", full) : false;
+            const int rows = (int)t->dims[0], cols = (int)t->dims[1];
+            if (!peft_emit(w, c->module, names[i][k + 3], x, rows, cols, 0, cols, NULL, false)) return false;
+        }
+    c->made->alpha = item->scale * item->rank;
+    return true;
+}
+
+static bool peft_write_oft(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    const uint64_t b = (uint64_t)peft_rule_whole(w, item, "block"), blocks = b ? (uint64_t)item->in / b : 0;
+    const float *x = peft_item_floats(w, item, "R", (size_t)(blocks * (b * (b - 1) / 2)), NULL);
+    return x && peft_emit_vector(w, c->module, "oft_R.weight", x, 2, blocks, b * (b - 1) / 2);
+}
+
+static bool peft_write_boft(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    const uint64_t b = (uint64_t)peft_rule_whole(w, item, "block"), f = (uint64_t)peft_rule_whole(w, item, "factors");
+    const uint64_t dims[4] = {f, b ? (uint64_t)item->in / b : 0, b, b};
+    char name[NAMES_BYTES + 64];
+    const float *x = peft_item_floats(w, item, "R", (size_t)(f * dims[1] * b * b), NULL);
+    const float *s = x ? peft_item_floats(w, item, "scale", (size_t)item->out, NULL) : NULL;
+    snprintf(name, sizeof name, "base_model.model.%s.boft_R", c->module);
+    return s && peft_add(w->ctx, w->out, name, 4, dims, x, w->why) &&
+           peft_emit_vector(w, c->module, "boft_s", s + c->first, 2, (uint64_t)c->count, 1);
+}
+
+/* Path `i`; weaker forms are widened to the one that all modules have. */
+static bool peft_write_glora_path(peft_writer *w, const peft_item *item, const peft_cut *c, int i)
+{
+    const char name[2] = {(char)('A' + i), 0}, key[2] = {(char)('a' + i), 0};
+    char form[32], down[16], up[16], d[24], u[24], plain[24];
+    const size_t wide = (size_t)(i == 2 ? item->in : item->out);
+    const int r = w->most, own = item->rank;
+    (void)peft_rule_value(w, item->rule, key, form);
+    snprintf(down, sizeof down, "%s_down", name);
+    snprintf(up, sizeof up, "%s_up", name);
+    snprintf(d, sizeof d, "glora_%s.Xd", name);
+    snprintf(u, sizeof u, "glora_%s.Xu", name);
+    snprintf(plain, sizeof plain, "glora_%s.X", name);
+    if (!strcmp(w->words[i], "none")) return true;
+    if (!strcmp(w->words[i], "lora")) {
+        const size_t many = (size_t)r * wide;
+        float *left = (float *)heap_new(&w->memory, (size_t)item->in * (size_t)r + 1, sizeof *left);
+        float *right = (float *)heap_new(&w->memory, many + (size_t)r, sizeof *right);
+        if (!left || !right) return img_fail(w->why, "no memory");
+        const int cols = i == 2 ? 1 : item->out;
+        if (!strcmp(form, "lora")) { /* C_up [1, r], C_down [r, in]; the others A_down [in, r], A_up [r, out] */
+            const float *a = peft_item_floats(w, item, i == 2 ? up : down,
+                                              (size_t)own * (size_t)(i == 2 ? 1 : item->in), NULL);
+            const float *b = a ? peft_item_floats(w, item, i == 2 ? down : up, (size_t)own * wide, NULL) : NULL;
+            if (!b) return false;
+            for (int k = 0; k < own; ++k) {
+                for (int e = 0; e < item->in; ++e)
+                    left[e * r + k] = i == 2 ? b[k * item->in + e] : a[e * own + k];
+                for (int o = 0; o < cols; ++o) right[k * cols + o] = i == 2 ? a[k] : b[k * cols + o];
+            }
+        }
+        if (i == 2) /* a column: Xd [in, r], Xu [r, 1] */
+            return peft_emit_vector(w, c->module, d, left, 2, (uint64_t)item->in, (uint64_t)r) &&
+                   peft_emit_vector(w, c->module, u, right, 2, (uint64_t)r, 1);
+        return peft_emit(w, c->module, d, right, r, item->out, c->first, c->count, NULL, false) &&
+               peft_emit(w, c->module, u, left, item->in, r, 0, r, NULL, false);
+    }
+    const bool vector = !strcmp(w->words[i], "vector");
+    float *x = (float *)heap_new(&w->memory, wide + 1, sizeof *x);
+    size_t have = 0;
+    const float *own_x = !strcmp(form, "none") ? NULL : peft_item_floats(w, item, name, 0, &have);
+    if (!x || (!own_x && strcmp(form, "none"))) return x ? false : img_fail(w->why, "no memory");
+    if (own_x && have != 1 && have != wide) return img_fail(w->why, "%s%s has %zu numbers", item->prefix, name, have);
+    for (size_t k = 0; k < wide && own_x; ++k) x[k] = own_x[have == 1 ? 0 : k];
+    if (!vector) return peft_emit_vector(w, c->module, plain, x, 1, 1, 0);
+    if (i == 2) return peft_emit_vector(w, c->module, plain, x, 2, wide, 1);
+    return peft_emit_vector(w, c->module, plain, x + c->first, i < 2 ? 2 : 1, (uint64_t)c->count, 1);
+}
+
+static bool peft_write_glora(peft_writer *w, const peft_item *item, const peft_cut *c)
+{
+    for (int i = 0; i < 5; ++i)
+        if (!peft_write_glora_path(w, item, c, i)) return false;
+    return true;
+}
+
+/* clang-format off */
+static const struct peft_form {
+    const char *method, *type;
+    bool (*write)(peft_writer *w, const peft_item *item, const peft_cut *cut);
+    bool conv, fuses;        /* also of convolutions; parts of a fused layer can be made one */
+    const char *alpha;       /* the key of its scale, NULL: it has none */
+    const char *bias;        /* the word that keeps biases, NULL: it has none */
+    const char *same;        /* keys that the whole file shares, joined by blanks */
+} peft_forms[] = {
+    {"lora", "LORA", peft_write_lora, true, true, "lora_alpha", "lora_only", ""},
+    {"dora", "LORA", peft_write_lora, true, true, "lora_alpha", "lora_only", ""},
+    {"adalora", "ADALORA", peft_write_adalora, false, true, NULL, "lora_only", ""},
+    {"vera", "VERA", peft_write_vera, false, false, NULL, NULL, ""},
+    {"ia3", "IA3", peft_write_ia3, false, true, NULL, NULL, ""},
+    {"loha", "LOHA", peft_write_loha, true, true, "alpha", NULL, ""},
+    {"lokr", "LOKR", peft_write_lokr, false, false, "alpha", NULL, "factor both"},
+    {"oft", "OFT", peft_write_oft, false, false, NULL, NULL, "block terms"},
+    {"boft", "BOFT", peft_write_boft, false, false, NULL, "boft_only", "block factors"},
+    {"glora", "GLORA", peft_write_glora, false, false, NULL, NULL, ""},
+};
+/* clang-format on */
+enum { PEFT_FORMS = sizeof peft_forms / sizeof *peft_forms };
+
+/* ---- Parts of a fused layer as one ------------------------------------------ */
+
+/* One tensor of the whole from those of the parts: side by side (what reads the input), or a block each
+ * (what makes columns), or behind one another (a vector). `rest`: of columns that no part has. */
+static bool peft_fuse_tensor(peft_writer *w, peft_item *const part[3], const peft_item *whole, const char *name,
+                             char form, const float *rest, const double *factor)
+{
+    const size_t in = (size_t)whole->in, d = (size_t)whole->out / 3, r = (size_t)whole->rank;
+    const size_t rows = form == 'b' ? r : form == 'a' ? in : 1;
+    const size_t cols = form == 'a' ? r : form == 'e' ? r : 3 * d;
+    char full[NAMES_BYTES + 96];
+    float *y = (float *)heap_new(&w->memory, rows * cols + 1, sizeof *y);
+    if (!y) return img_fail(w->why, "no memory");
+    for (size_t i = 0; i < 3 * d && form == 'v' && rest; ++i) y[i] = rest[i];
+    for (size_t k = 0, at = 0; k < 3; ++k) {
+        const size_t own = part[k] ? (size_t)part[k]->rank : 0;
+        if (!part[k]) continue;
+        const size_t count = form == 'a' ? in * own : form == 'b' ? own * d : form == 'e' ? own : d;
+        const float *x = peft_item_floats(w, part[k], name, count, NULL);
+        if (!x) return false;
+        for (size_t i = 0; i < count; ++i) {
+            const size_t to = form == 'a'   ? i / own * r + at + i % own
+                              : form == 'b' ? (at + i / d) * 3 * d + k * d + i % d
+                              : form == 'e' ? at + i
+                                            : k * d + i;
+            y[to] = factor ? (float)((double)x[i] * factor[k]) : x[i];
+        }
+        at += own;
+    }
+    const uint64_t dims[2] = {form == 'v' || form == 'e' ? (uint64_t)cols : (uint64_t)rows, (uint64_t)cols};
+    snprintf(full, sizeof full, "%s%s", whole->prefix, name);
+    return peft_add(w->ctx, w->fused, full, form == 'v' || form == 'e' ? 1 : 2, dims, y, w->why);
+}
+
+/* The lengths of the base's rows: DoRA's magnitudes where nothing is adapted. */
+static float *peft_lengths(peft_writer *w, const peft_item *whole)
+{
+    char name[NAMES_BYTES + 64];
+    snprintf(name, sizeof name, "%s.weight", whole->site);
+    const alore_tensor *t = alore_weights_find(w->base, name);
+    const size_t rows = (size_t)whole->out, cols = (size_t)whole->in;
+    float *x = (float *)heap_new(&w->memory, cols, sizeof *x);
+    float *y = (float *)heap_new(&w->memory, rows, sizeof *y);
+    for (size_t i = 0; x && y && i < rows; ++i) {
+        double sum = 0;
+        if (!t || !alore_tensor_read(t, i * cols, cols, x)) {
+            img_fail(w->why, "%s cannot be read", name);
+            return NULL;
+        }
+        for (size_t k = 0; k < cols; ++k) sum += (double)x[k] * (double)x[k];
+        y[i] = (float)sqrt(sum);
+    }
+    if (!x || !y) img_fail(w->why, "no memory");
+    return x ? y : NULL;
+}
+
+/* Make `whole` of up to three parts; zeros where a part has nothing. */
+static bool peft_fuse(peft_writer *w, peft_item *const part[3], peft_item *whole)
+{
+    const char *m = w->method;
+    double factor[3] = {1, 1, 1};
+    const float *ones = NULL, *lengths = NULL;
+    bool equal = true;
+    const peft_item *one = part[0] ? part[0] : part[1] ? part[1] : part[2];
+    *whole = *one;
+    whole->part = 0;
+    whole->out = 3 * one->out;
+    whole->rank = 0;
+    whole->from = w->fused;
+    snprintf(whole->prefix, sizeof whole->prefix, "%.*s.%s.", NAMES_BYTES - 1, whole->site, m);
+    for (int k = 0; k < 3; ++k) {
+        if (!part[k]) continue;
+        whole->rank += part[k]->rank;
+        equal = equal && !(part[k]->scale < one->scale || part[k]->scale > one->scale);
+        factor[k] = part[k]->scale;
+    }
+    if (!equal) whole->scale = 1;
+    const double *scale = equal ? NULL : factor;
+    if (!strcmp(m, "ia3")) {
+        if (strstr(one->rule, "place=input")) return peft_cannot(w, "ia3 before parts of %s", one->site);
+        float *x = (float *)heap_new(&w->memory, (size_t)whole->out, sizeof *x);
+        for (int i = 0; x && i < whole->out; ++i) x[i] = 1;
+        ones = x;
+        return x ? peft_fuse_tensor(w, part, whole, "gain", 'v', ones, NULL) : img_fail(w->why, "no memory");
+    }
+    if (!strcmp(m, "loha"))
+        return peft_fuse_tensor(w, part, whole, "w1_down", 'a', NULL, NULL) &&
+               peft_fuse_tensor(w, part, whole, "w1_up", 'b', NULL, scale) &&
+               peft_fuse_tensor(w, part, whole, "w2_down", 'a', NULL, NULL) &&
+               peft_fuse_tensor(w, part, whole, "w2_up", 'b', NULL, NULL);
+    if (!strcmp(m, "dora")) {
+        if (!(lengths = peft_lengths(w, whole)) ||
+            !peft_fuse_tensor(w, part, whole, "magnitude", 'v', lengths, NULL))
+            return false;
+    } else if (!strcmp(m, "adalora") && !peft_fuse_tensor(w, part, whole, "E", 'e', NULL, NULL))
+        return false;
+    return peft_fuse_tensor(w, part, whole, "A", 'a', NULL, NULL) &&
+           peft_fuse_tensor(w, part, whole, "B", 'b', NULL, scale);
+}
+
+/* In timm's names: parts of one layer become one item. */
+static bool peft_fuse_all(peft_writer *w, const struct peft_form *form)
+{
+    for (int i = 0; i < w->count; ++i) {
+        peft_item *part[3] = {NULL, NULL, NULL}, whole;
+        bool mixed = false;
+        if (!w->items[i].part || w->items[i].done) continue;
+        for (int k = 0; k < w->count; ++k) {
+            peft_item *o = &w->items[k];
+            if (strcmp(o->site, w->items[i].site) || o->done) continue;
+            mixed = mixed || !o->part || part[o->part == 'q' ? 0 : o->part == 'k' ? 1 : 2];
+            if (o->part) part[o->part == 'q' ? 0 : o->part == 'k' ? 1 : 2] = o;
+        }
+        if (mixed) return peft_cannot(w, "%s twice at %s", w->method, w->items[i].site);
+        if (!form->fuses)
+            return peft_cannot(w, "%s at parts of %s, which is one layer in timm's names", w->method,
+                               w->items[i].site);
+        if (!peft_fuse(w, part, &whole)) return false;
+        for (int k = 0; k < 3; ++k)
+            if (part[k]) part[k]->done = true;
+        w->items[i] = whole;
+    }
+    return true;
+}
+
+/* ---- What is adapted -------------------------------------------------------- */
+
+/* The forms of GLoRA's paths that all items can be brought to. */
+static bool peft_glora_words(peft_writer *w)
+{
+    for (int i = 0; i < 5; ++i) {
+        bool has[4] = {false, false, false, false}; /* none, constant, vector, lora */
+        static const char *const words[] = {"none", "constant", "vector", "lora"};
+        const char key[2] = {(char)('a' + i), 0};
+        for (int k = 0; k < w->count; ++k) {
+            char word[32];
+            (void)peft_rule_value(w, w->items[k].rule, key, word);
+            for (int j = 0; j < 4; ++j) has[j] = has[j] || !strcmp(word, words[j]);
+        }
+        if (has[3] && (has[1] || has[2])) return peft_cannot(w, "glora with %s=lora beside other forms", key);
+        const bool mixed = has[0] + has[1] + has[2] > 1;
+        snprintf(w->words[i], sizeof w->words[i], "%s",
+                 has[3] ? "lora" : has[2] || mixed ? "vector" : has[1] ? "constant" : "none");
+    }
+    for (int i = 0; i < 5; i += 3) { /* A and B, D and E share a word; C has its own */
+        char *a = w->words[i], *b = w->words[i + 1];
+        if (!strcmp(a, b)) continue;
+        if (!strcmp(a, "lora") || !strcmp(b, "lora")) {
+            if (strcmp(a, "none") && strcmp(b, "none")) return peft_cannot(w, "glora with a=%s and b=%s", a, b);
+            snprintf(a, 12, "lora");
+        } else
+            snprintf(a, 12, "vector");
+        memcpy(b, a, 12);
+    }
+    return true;
+}
+
+/* Settings that the file has once: they must agree. */
+static bool peft_same(peft_writer *w, const struct peft_form *form)
+{
+    const char *word;
+    size_t n = 0;
+    w->even = true;
+    for (int k = 0; k < w->count; ++k) {
+        if (w->items[k].rank > w->most) w->most = w->items[k].rank;
+        w->even = w->even && !(w->items[k].scale < w->items[0].scale || w->items[k].scale > w->items[0].scale);
+        char place[32];
+        (void)peft_rule_value(w, w->items[k].rule, "place", place);
+        if (*place && strcmp(w->method, "ia3") && strstr(w->items[k].rule, "place="))
+            return peft_cannot(w, "%s with place=%s", w->method, place);
+    }
+    for (int i = 0; *form->same && (word = peft_word(form->same, i, &n)) != NULL; ++i) {
+        char key[32];
+        snprintf(key, sizeof key, "%.*s", (int)n, word);
+        for (int k = 1; k < w->count; ++k)
+            if (peft_rule_whole(w, &w->items[k], key) != peft_rule_whole(w, &w->items[0], key))
+                return peft_cannot(w, "%s with two values of %s", w->method, key);
+    }
+    return strcmp(w->method, "glora") || peft_glora_words(w);
+}
+
+/* Write the modules of an item: of a whole qkv in the names of transformers three. */
+static bool peft_write_item(peft_writer *w, const struct peft_form *form, const peft_item *item)
+{
+    const bool split = w->n.style != NAMES_TIMM && item->row->part && !item->part;
+    const int letter = item->part == 'k' ? 1 : item->part == 'v' ? 2 : 0;
+    if (item->kernel[0] && !form->conv) return peft_cannot(w, "%s at a convolution", w->method);
+    for (int k = 0; k < (split ? 3 : 1); ++k) {
+        peft_made *made = &w->made[w->made_count++];
+        const int count = item->out / (split ? 3 : 1);
+        const peft_cut cut = {made->name, k * count, count, made};
+        made->row = item->row + (split ? k : letter);
+        made->block = item->block;
+        made->rank = item->rank;
+        names_put(w->n, made->row, item->block, made->name);
+        for (int i = 0; i < w->made_count - 1; ++i)
+            if (!strcmp(w->made[i].name, made->name)) return peft_cannot(w, "%s twice at %s", w->method, made->name);
+        if (!form->write(w, item, &cut)) return false;
+    }
+    return true;
+}
+
+static peft_made *peft_find_made(const peft_writer *w, const char *module)
+{
+    for (int i = 0; i < w->made_count; ++i)
+        if (!strcmp(w->made[i].name, module)) return &w->made[i];
+    return NULL;
+}
+
+/* ---- Tensors of the base that learnt ---------------------------------------- */
+
+/* Rows of a tensor: all, or the third of a part. */
+static bool peft_put_rows(peft_writer *w, const char *key, const alore_tensor *t, int third)
+{
+    char name[NAMES_BYTES + 128];
+    uint64_t dims[8];
+    const size_t all = t->bytes / alore_dtype_bytes(t->dtype), count = third < 0 ? all : all / 3;
+    float *x = (float *)heap_new(&w->memory, count + 1, sizeof *x);
+    if (!x || t->rank > 8 || !t->rank || t->dtype > ALORE_F64 ||
+        !alore_tensor_read(t, third < 0 ? 0 : (size_t)third * count, count, x))
+        return img_fail(w->why, "%s cannot be written", t->name);
+    memcpy(dims, t->dims, (size_t)t->rank * sizeof *dims);
+    if (third >= 0) dims[0] /= 3;
+    snprintf(name, sizeof name, "base_model.model.%s", key);
+    return peft_add(w->ctx, w->out, name, t->rank, dims, x, w->why);
+}
+
+/* The tensor as it is after training, or as the base has it; NULL: neither. */
+static const alore_tensor *peft_now(const peft_writer *w, const char *name)
+{
+    const alore_tensor *t = alore_weights_find(w->adapter, name);
+    return t ? t : alore_weights_find(w->base, name);
+}
+
+/* Whether the third, or all, of a tensor is as in the base. */
+static bool peft_unchanged(peft_writer *w, const alore_tensor *t, int third)
+{
+    const alore_tensor *b = alore_weights_find(w->base, t->name);
+    if (!b || b->bytes / alore_dtype_bytes(b->dtype) != t->bytes / alore_dtype_bytes(t->dtype)) return false;
+    const size_t all = t->bytes / alore_dtype_bytes(t->dtype), count = third < 0 ? all : all / 3;
+    for (size_t i = 0; i < count; ++i) {
+        float x = 0, y = 1;
+        const size_t at = (third < 0 ? 0 : (size_t)third * count) + i;
+        if (!alore_tensor_read(t, at, 1, &x) || !alore_tensor_read(b, at, 1, &y) || x < y || x > y) return false;
+    }
+    return true;
+}
+
+/* Add a word to a list of JSON, sorted later. */
+typedef struct peft_list {
+    char (*names)[NAMES_BYTES];
+    int count;
+} peft_list;
+
+static void peft_list_add(peft_list *l, const char *name)
+{
+    for (int i = 0; i < l->count; ++i)
+        if (!strcmp(l->names[i], name)) return;
+    snprintf(l->names[l->count++], NAMES_BYTES, "%s", name);
+}
+
+/* The layer of a learnt tensor (or its part) is saved whole, or its bias beside its adapter. */
+static bool peft_save_layer(peft_writer *w, const struct peft_form *form, const alore_tensor *t,
+                            const struct names_row *row, int block, const char *leaf, int third, peft_list *save)
+{
+    static const char *const leaves[] = {".weight", ".bias", ".gamma"};
+    const naming timm = {NAMES_TIMM, false};
+    char layer[NAMES_BYTES], module[NAMES_BYTES], name[NAMES_BYTES + 64];
+    snprintf(layer, sizeof layer, "%.*s", (int)(leaf - t->name), t->name);
+    snprintf(module, sizeof module, "%s", layer);
+    if (row) names_put(timm, row, block, layer);
+    if (row) names_put(w->n, row, block, module);
+    if (third >= 0 && peft_unchanged(w, t, third)) return true;
+    if (peft_find_made(w, module)) {
+        if (strcmp(leaf, ".bias"))
+            return img_fail(w->why, "%s is adapted and learns itself: PEFT keeps one of both", module);
+        if (!form->bias) return peft_cannot(w, "%s keeps no biases", form->type);
+        return w->biases = true;
+    }
+    if (w->all_biases && !strcmp(leaf, ".bias") && form->bias) return w->biases = true;
+    for (int i = 0; i < save->count; ++i)
+        if (!strcmp(save->names[i], module)) return true;
+    peft_list_add(save, module);
+    for (int i = 0; i < 3; ++i) {
+        snprintf(name, sizeof name, "%s%s", layer, leaves[i]);
+        const alore_tensor *now = peft_now(w, name);
+        snprintf(name, sizeof name, "%s%s", module, leaves[i]);
+        if (now && !peft_put_rows(w, name, now, third)) return false;
+    }
+    return true;
+}
+
+/* Biases of the adapted layers, of all layers where all learn. */
+static bool peft_save_biases(peft_writer *w)
+{
+    const naming timm = {NAMES_TIMM, false};
+    for (int i = 0; i < alore_weights_count(w->base); ++i) {
+        const alore_tensor *t = alore_weights_at(w->base, i), *now = peft_now(w, t->name);
+        const char *rest = "";
+        int block = -1;
+        const struct names_row *row = names_find(timm, t->name, &block, &rest);
+        if (!row || strcmp(rest, ".bias")) continue;
+        const int parts = row->part && w->n.style != NAMES_TIMM ? 3 : 1;
+        for (int k = 0; k < parts; ++k) {
+            char module[NAMES_BYTES], key[NAMES_BYTES + 32];
+            names_put(w->n, row + k, block, module);
+            const bool wrapped = peft_find_made(w, module) != NULL;
+            if (!wrapped && !w->all_biases) continue;
+            snprintf(key, sizeof key, "%s.%s", module, wrapped ? "base_layer.bias" : "bias");
+            if (!peft_put_rows(w, key, now, parts > 1 ? k : -1)) return false;
+        }
+    }
+    return true;
+}
+
+static bool peft_save_learnt(peft_writer *w, const struct peft_form *form, peft_list *save)
+{
+    const naming timm = {NAMES_TIMM, false};
+    bool head = alore_weights_find(w->adapter, "head.weight") != NULL;
+    w->all_biases = form->bias != NULL;
+    for (int i = 0; i < alore_weights_count(w->base) && w->all_biases; ++i) {
+        const char *name = alore_weights_at(w->base, i)->name;
+        if (peft_ends(name, "bias", true) && !(head && !strncmp(name, "head.", 5)))
+            w->all_biases = alore_weights_find(w->adapter, name) != NULL;
+    }
+    for (int i = 0; i < alore_weights_count(w->adapter); ++i) {
+        const alore_tensor *t = alore_weights_at(w->adapter, i);
+        const char *rest = "", *leaf = strrchr(t->name, '.');
+        int block = -1;
+        const bool is_head = !strcmp(t->name, "head.weight") || !strcmp(t->name, "head.bias");
+        if (!is_head && !alore_weights_find(w->base, t->name)) continue; /* an adapter's own */
+        const struct names_row *row = names_find(timm, t->name, &block, &rest);
+        if (!leaf || strlen(t->name) >= NAMES_BYTES || (row ? !row->kind : w->n.style != NAMES_TIMM))
+            return img_fail(w->why, "%s learns, which PEFT cannot save: it saves whole modules", t->name);
+        const int parts = row && row->part && w->n.style != NAMES_TIMM ? 3 : 1;
+        for (int k = 0; k < parts; ++k)
+            if (!peft_save_layer(w, form, t, row ? row + k : NULL, block, leaf, parts > 1 ? k : -1, save))
+                return false;
+    }
+    return !w->biases || peft_save_biases(w);
+}
+
+/* ---- The configuration as text ---------------------------------------------- */
+
+typedef struct peft_entry {
+    const char *key;
+    peft_text value;
+} peft_entry;
+
+typedef struct peft_object {
+    peft_entry entries[24];
+    int count;
+} peft_object;
+
+/* A new entry; its value is JSON. Room for all that one type has. */
+static peft_text *peft_entry_of(peft_writer *w, peft_object *o, const char *key)
+{
+    const peft_text none = {&w->memory, NULL, 0, 0};
+    o->entries[o->count].key = key;
+    o->entries[o->count].value = none;
+    return &o->entries[o->count++].value;
+}
+
+IMG_FORMAT(4) static bool peft_say(peft_writer *w, peft_object *o, const char *key, const char *format, ...)
+{
+    char text[64];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return peft_print(peft_entry_of(w, o, key), "%s", text);
+}
+
+static int peft_compare_names(const void *a, const void *b) { return strcmp((const char *)a, (const char *)b); }
+
+static bool peft_say_list(peft_writer *w, peft_object *o, const char *key, peft_list *l)
+{
+    peft_text *t = peft_entry_of(w, o, key);
+    bool good = peft_print(t, "[");
+    if (l->count) qsort(l->names, (size_t)l->count, sizeof *l->names, peft_compare_names);
+    for (int i = 0; i < l->count && good; ++i)
+        good = peft_print(t, "%s\n    \"%s\"", i ? "," : "", l->names[i]);
+    return good && peft_print(t, "\n  ]");
+}
+
+/* Shortest digits of an alpha whose quotient by r is the scale as a float. */
+static const char *peft_alpha(double alpha, double r, char out[32])
+{
+    const float want = (float)(alpha / r);
+    for (int digits = 1; digits <= 17; ++digits) {
+        snprintf(out, 32, "%.*g", digits, alpha);
+        const float back = (float)(strtod(out, NULL) / r);
+        if (!(back < want || back > want)) break;
+    }
+    return out;
+}
+
+/* Ranks and alphas, by pattern where they differ from the first module's. */
+static bool peft_say_ranks(peft_writer *w, peft_object *o, const char *key)
+{
+    char alpha[32], own[32];
+    int ranks = 0, alphas = 0;
+    bool good = true;
+    peft_text *r, *a;
+    const peft_made *first = &w->made[0];
+    peft_alpha(first->alpha, first->rank, alpha);
+    good = peft_say(w, o, "r", "%d", first->rank) && peft_say(w, o, key, "%s", alpha);
+    for (int i = 0; i < w->made_count; ++i) {
+        ranks += w->made[i].rank != first->rank;
+        alphas += strcmp(peft_alpha(w->made[i].alpha, w->made[i].rank, own), alpha) != 0;
+    }
+    r = ranks ? peft_entry_of(w, o, "rank_pattern") : NULL;
+    a = alphas ? peft_entry_of(w, o, "alpha_pattern") : NULL;
+    if (r) good = good && peft_print(r, "{");
+    if (a) good = good && peft_print(a, "{");
+    for (int i = 0; i < w->made_count && good; ++i) {
+        const peft_made *m = &w->made[i];
+        if (r && m->rank != first->rank)
+            good = peft_print(r, "%s\n    \"%s\": %d", r->used > 1 ? "," : "", m->name, m->rank);
+        if (a && strcmp(peft_alpha(m->alpha, m->rank, own), alpha))
+            good = good && peft_print(a, "%s\n    \"%s\": %s", a->used > 1 ? "," : "", m->name, own);
+    }
+    if (r) good = good && peft_print(r, "\n  }");
+    if (a) good = good && peft_print(a, "\n  }");
+    return good;
+}
+
+/* AdaLoRA: one initial rank for all; lists of booleans where fewer are left. */
+static bool peft_say_pruned(peft_writer *w, peft_object *o)
+{
+    char alpha[32];
+    bool good = true;
+    peft_text *t = NULL;
+    const double init = w->most + 1e-5;
+    peft_alpha((w->even ? w->items[0].scale : 1) * init, init, alpha);
+    good = peft_say(w, o, "init_r", "%d", w->most) && peft_say(w, o, "target_r", "%d", w->most) &&
+           peft_say(w, o, "r", "%d", w->most) && peft_say(w, o, "lora_alpha", "%s", alpha) &&
+           peft_say(w, o, "total_step", "1");
+    for (int i = 0; i < w->made_count && good; ++i) {
+        if (w->made[i].rank == w->most) continue;
+        if (!t) t = peft_entry_of(w, o, "rank_pattern");
+        good = peft_print(t, "%s\n    \"%s.lora_E\": [", t->used ? "," : "{", w->made[i].name);
+        for (int k = 0; k < w->most && good; ++k)
+            good = peft_print(t, "%s\n      %s", k ? "," : "", k < w->made[i].rank ? "true" : "false");
+        good = good && peft_print(t, "\n    ]");
+    }
+    return good && (!t || peft_print(t, "\n  }"));
+}
+
+/* VeRA's projections, which belong to the file. */
+static bool peft_emit_projections(peft_writer *w)
+{
+    for (int k = 0; k < 2; ++k) {
+        size_t count = 0;
+        const float *x = peft_item_floats(w, &w->items[0], k ? "vera.B" : "vera.A", 0, &count);
+        if (!x) return false;
+        const int r = w->most, wide = (int)(count / (size_t)r), rows = k ? r : wide, cols = k ? wide : r;
+        const uint64_t dims[2] = {(uint64_t)cols, (uint64_t)rows};
+        float *y = (float *)heap_new(&w->memory, count + 1, sizeof *y);
+        if (!y || count % (size_t)r) return img_fail(w->why, "vera.%c is no matrix of %d", k ? 'B' : 'A', r);
+        for (int i = 0; i < rows; ++i)
+            for (int j = 0; j < cols; ++j)
+                y[(size_t)j * (size_t)rows + (size_t)i] = x[(size_t)i * (size_t)cols + (size_t)j];
+        if (!peft_add(w->ctx, w->out, k ? "base_model.vera_B" : "base_model.vera_A", 2, dims, y, w->why))
+            return false;
+    }
+    return true;
+}
+
+/* What only this method says. */
+static bool peft_say_method(peft_writer *w, peft_object *o, const struct peft_form *form)
+{
+    const peft_item *one = &w->items[0];
+    const char *m = w->method;
+    if (!strcmp(m, "adalora")) return peft_say_pruned(w, o);
+    if (form->alpha && !peft_say_ranks(w, o, form->alpha)) return false;
+    if (!strcmp(m, "dora")) return peft_say(w, o, "use_dora", "true");
+    if (!strcmp(m, "vera"))
+        return peft_say(w, o, "r", "%d", w->most) && peft_say(w, o, "save_projection", "true") &&
+               peft_emit_projections(w);
+    if (!strcmp(m, "lokr")) {
+        const int factor = peft_rule_whole(w, one, "factor");
+        return peft_say(w, o, "decompose_both", peft_rule_whole(w, one, "both") ? "true" : "false") &&
+               peft_say(w, o, "decompose_factor", "%d", factor > 0 ? factor : -1);
+    }
+    if (!strcmp(m, "oft")) {
+        const int terms = peft_rule_whole(w, one, "terms");
+        return peft_say(w, o, "oft_block_size", "%d", peft_rule_whole(w, one, "block")) &&
+               peft_say(w, o, "r", "0") && peft_say(w, o, "use_cayley_neumann", terms ? "true" : "false") &&
+               (!terms || peft_say(w, o, "num_cayley_neumann_terms", "%d", terms));
+    }
+    if (!strcmp(m, "boft"))
+        return peft_say(w, o, "boft_block_size", "%d", peft_rule_whole(w, one, "block")) &&
+               peft_say(w, o, "boft_n_butterfly_factor", "%d", peft_rule_whole(w, one, "factors"));
+    if (!strcmp(m, "glora"))
+        return peft_say(w, o, "r", "%d", w->most) && peft_say(w, o, "config_A_B", "\"%s\"", w->words[0]) &&
+               peft_say(w, o, "config_C", "\"%s\"", w->words[2]) &&
+               peft_say(w, o, "config_D_E", "\"%s\"", w->words[3]);
+    return true;
+}
+
+/* The modules as target_modules: a row's ending where all blocks are there, else their full names. */
+static void peft_targets(const peft_writer *w, peft_list *l, bool input)
+{
+    for (int i = 0; i < w->made_count; ++i) {
+        const peft_made *m = &w->made[i];
+        const char *brief = m->row->brief[w->n.style];
+        int count = 0;
+        if (input && !m->input) continue;
+        for (int k = 0; k < w->made_count; ++k)
+            count += w->made[k].row == m->row && (!input || w->made[k].input);
+        peft_list_add(l, brief && m->row->block && count == w->depth ? brief : m->name);
+    }
+}
+
+static int peft_compare_entries(const void *a, const void *b)
+{
+    return strcmp(((const peft_entry *)a)->key, ((const peft_entry *)b)->key);
+}
+
+static bool peft_write_config(peft_writer *w, const struct peft_form *form, peft_list *save)
+{
+    peft_object o;
+    peft_list targets = {NULL, 0}, inputs = {NULL, 0};
+    const size_t room = (size_t)w->made_count + 1;
+    o.count = 0;
+    targets.names = (char(*)[NAMES_BYTES])heap_new(&w->memory, room, NAMES_BYTES);
+    inputs.names = (char(*)[NAMES_BYTES])heap_new(&w->memory, room, NAMES_BYTES);
+    if (!targets.names || !inputs.names) return img_fail(w->why, "no memory");
+    peft_targets(w, &targets, false);
+    peft_targets(w, &inputs, true);
+    bool good = peft_say(w, &o, "peft_type", "\"%s\"", form->type) && peft_say(w, &o, "inference_mode", "true") &&
+                peft_say_list(w, &o, "target_modules", &targets);
+    if (!strcmp(w->method, "ia3")) good = good && peft_say_list(w, &o, "feedforward_modules", &inputs);
+    if (save->count) good = good && peft_say_list(w, &o, "modules_to_save", save);
+    if (w->biases) good = good && peft_say(w, &o, "bias", "\"%s\"", w->all_biases ? "all" : form->bias);
+    *w->why = 0;
+    if (!good || !peft_say_method(w, &o, form)) return *w->why ? false : img_fail(w->why, "no memory");
+    qsort(o.entries, (size_t)o.count, sizeof *o.entries, peft_compare_entries);
+    good = peft_print(&w->config, "{");
+    for (int i = 0; i < o.count && good; ++i) {
+        good = peft_print(&w->config, "%s\n  \"%s\": ", i ? "," : "", o.entries[i].key);
+        for (const char *s = o.entries[i].value.data; good && *s; s += strnlen(s, 400))
+            good = peft_print(&w->config, "%.400s", s);
+    }
+    return (good && peft_print(&w->config, "\n}\n")) || img_fail(w->why, "no memory");
+}
+
+/* ---- All of it -------------------------------------------------------------- */
+
+static bool peft_write_all(peft_writer *w, const alore_model *m)
+{
+    const struct peft_form *form = NULL;
+    const int sites = alore_site_count(m);
+    const size_t room = 3 * (size_t)alore_weights_count(w->adapter) + 64;
+    peft_list save = {NULL, 0};
+    w->items = (peft_item *)heap_new(&w->memory, room, sizeof *w->items);
+    w->made = (peft_made *)heap_new(&w->memory, room, sizeof *w->made);
+    save.names = (char(*)[NAMES_BYTES])heap_new(&w->memory, room, NAMES_BYTES);
+    if (!w->items || !w->made || !save.names) return img_fail(w->why, "no memory");
+    for (int i = 0; i < sites; ++i) {
+        const alore_site *s = alore_site_at(m, i);
+        const size_t need = alore_site_rules(m, i, NULL, 0) + 1;
+        if (need < 2) continue;
+        char *rules = (char *)heap_new(&w->memory, need, 1);
+        if (!rules) return img_fail(w->why, "no memory");
+        alore_site_rules(m, i, rules, need);
+        if (s->block >= w->depth) w->depth = s->block + 1;
+        if (!peft_add_items(w, s, rules)) return false;
+    }
+    for (int i = 0; i < sites; ++i)
+        if (alore_site_at(m, i)->block >= w->depth) w->depth = alore_site_at(m, i)->block + 1;
+    if (!w->count) return img_fail(w->why, "no layer is adapted: PEFT cannot save learnt tensors alone");
+    for (int i = 0; i < PEFT_FORMS; ++i)
+        if (!strcmp(peft_forms[i].method, w->method)) form = &peft_forms[i];
+    if (!form) return peft_cannot(w, "PEFT has no %s", w->method);
+    if (!peft_same(w, form)) return false;
+    if (w->n.style == NAMES_TIMM && !peft_fuse_all(w, form)) return false;
+    w->most = 0;
+    for (int i = 0; i < w->count; ++i)
+        if (!w->items[i].done && w->items[i].rank > w->most) w->most = w->items[i].rank;
+    for (int i = 0; i < w->count; ++i)
+        if (!w->items[i].done && !peft_write_item(w, form, &w->items[i])) return false;
+    if (alore_weights_set_meta(w->out, "format", "pt")) return img_fail(w->why, "no memory");
+    return peft_save_learnt(w, form, &save) && peft_write_config(w, form, &save);
+}
+
+/* Write both files into `folder`, which was made for them. */
+static bool peft_write_files(peft_writer *w, const char *folder)
+{
+    char *config = data_join(folder, "adapter_config.json");
+    char *model = data_join(folder, "adapter_model.safetensors");
+    bool good = config && model;
+    if (good && alore_weights_save(w->out, model)) good = img_fail(w->why, "%s", alore_last_error(w->ctx)->text);
+    FILE *f = good ? fopen(config, "wb") : NULL;
+    if (f) {
+        good = fwrite(w->config.data, 1, w->config.used, f) == w->config.used;
+        good = !fclose(f) && good;
+    }
+    if (!f || !good) {
+        if (good) img_fail(w->why, "cannot be written: %s", strerror(errno));
+        good = false;
+        if (model) remove(model);
+        if (config) remove(config);
+    }
+    free(config);
+    free(model);
+    return good;
+}
+
+/* Whether a folder that is there holds nothing but an adapter's two files. */
+static bool peft_only_ours(const char *folder, char *why)
+{
+    DIR *dir = opendir(folder);
+    bool good = dir != NULL;
+    if (!dir) return img_fail(why, "is no folder");
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, "adapter_config.json") &&
+            strcmp(e->d_name, "adapter_model.safetensors"))
+            good = img_fail(why, "is there already, and %.200s in it is not an adapter's", e->d_name);
+    closedir(dir);
+    return good;
+}
+
+/* Remove a folder of the two files. */
+static void peft_remove(const char *folder)
+{
+    char *config = data_join(folder, "adapter_config.json");
+    char *model = data_join(folder, "adapter_model.safetensors");
+    if (config) remove(config);
+    if (model) remove(model);
+    rmdir(folder);
+    free(config);
+    free(model);
+}
+
+/* The folder is made beside its place and renamed there; an adapter's folder that was there goes. */
+static bool peft_place(peft_writer *w, const char *folder)
+{
+    const size_t bytes = strlen(folder);
+    char *part = (char *)heap_new(&w->memory, bytes + 32, 1), *old = (char *)heap_new(&w->memory, bytes + 32, 1);
+    size_t n = bytes;
+    struct stat info;
+    if (!part || !old) return img_fail(w->why, "no memory");
+    while (n > 1 && folder[n - 1] == '/') --n;
+    snprintf(part, bytes + 32, "%.*s.part%ld", (int)n, folder, (long)getpid());
+    snprintf(old, bytes + 32, "%.*s.old%ld", (int)n, folder, (long)getpid());
+    const bool there = !stat(folder, &info);
+    if (there && !peft_only_ours(folder, w->why)) return false;
+    if (mkdir(part, 0777)) return img_fail(w->why, "cannot be written: %s", strerror(errno));
+    bool good = peft_write_files(w, part);
+    if (good && there && rename(folder, old)) good = img_fail(w->why, "cannot be moved: %s", strerror(errno));
+    if (good && rename(part, folder)) {
+        good = img_fail(w->why, "cannot be written: %s", strerror(errno));
+        if (there) rename(old, folder);
+    }
+    if (good && there) peft_remove(old);
+    if (!good) peft_remove(part);
+    return good;
+}
+
+/* Write an adapter (of a model in timm's names, with its base) as a folder. `plain`, where it is false: the
+ * reason in `why` is of this form alone, plain LoRA might go. `type` is what was written. */
+static bool peft_write(alore_ctx *ctx, const alore_model *m, const alore_weights *base,
+                       const alore_weights *adapter, naming n, const char *folder, const char **type, bool *plain,
+                       char *why)
+{
+    peft_writer w = {0};
+    w.ctx = ctx;
+    w.base = base;
+    w.adapter = adapter;
+    w.n = n;
+    w.why = why;
+    w.config.memory = &w.memory;
+    bool good = (!alore_weights_create(ctx, &w.out) && !alore_weights_create(ctx, &w.fused)) ||
+                img_fail(why, "no memory");
+    good = good && peft_write_all(&w, m) && peft_place(&w, folder);
+    for (int i = 0; i < PEFT_FORMS && good; ++i)
+        if (!strcmp(peft_forms[i].method, w.method)) *type = peft_forms[i].type;
+    *plain = w.plain;
+    alore_weights_destroy(w.out);
+    alore_weights_destroy(w.fused);
+    heap_free(&w.memory);
+    return good;
+}
+
 #endif /* ALORE_TOOLS_PEFT_H */
