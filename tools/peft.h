@@ -222,6 +222,7 @@ static bool peft_texts(const peft_reader *r, const char *key, bool may, char *wh
 static const char *peft_digits(double x, char out[32])
 {
     const float want = (float)x;
+    if (fabs(x) < 1e6 && !(floor(x) < x)) return snprintf(out, 32, "%.0f", x), out;
     for (int digits = 1; digits <= 9; ++digits) {
         snprintf(out, 32, "%.*g", digits, x);
         float back = strtof(out, NULL);
@@ -2110,8 +2111,8 @@ static bool peft_say_list(peft_writer *w, peft_object *o, const char *key, peft_
 static const char *peft_alpha(double alpha, double r, char out[32])
 {
     const float want = (float)(alpha / r);
-    for (int digits = 1; digits <= 17; ++digits) {
-        snprintf(out, 32, "%.*g", digits, alpha);
+    for (int digits = 0; digits <= 17; ++digits) {
+        snprintf(out, 32, digits ? "%.*g" : "%.*f", digits, alpha);
         const float back = (float)(strtod(out, NULL) / r);
         if (!(back < want || back > want)) break;
     }
@@ -2236,6 +2237,11 @@ static void peft_targets(const peft_writer *w, peft_list *l, bool input)
     }
 }
 
+static int peft_compare_made(const void *a, const void *b)
+{
+    return strcmp(((const peft_made *)a)->name, ((const peft_made *)b)->name);
+}
+
 static int peft_compare_entries(const void *a, const void *b)
 {
     return strcmp(((const peft_entry *)a)->key, ((const peft_entry *)b)->key);
@@ -2250,6 +2256,7 @@ static bool peft_write_config(peft_writer *w, const struct peft_form *form, peft
     targets.names = (char(*)[NAMES_BYTES])heap_new(&w->memory, room, NAMES_BYTES);
     inputs.names = (char(*)[NAMES_BYTES])heap_new(&w->memory, room, NAMES_BYTES);
     if (!targets.names || !inputs.names) return img_fail(w->why, "no memory");
+    qsort(w->made, (size_t)w->made_count, sizeof *w->made, peft_compare_made);
     peft_targets(w, &targets, false);
     peft_targets(w, &inputs, true);
     bool good = peft_say(w, &o, "peft_type", "\"%s\"", form->type) && peft_say(w, &o, "inference_mode", "true") &&
