@@ -898,23 +898,18 @@ static void alo_free(alore_ctx *ctx, void *block, size_t bytes) {
     if (block) ctx->config.allocator.release(ctx->config.allocator.user, block, bytes ? bytes : 1);
 }
 
-/* The array with room for one more than `count` elements, moved if need be. NULL: the old one stands. */
-static void *alo_grow(alore_ctx *ctx, void *array, int count, int *room, size_t element) {
-    if (count < *room) return array;
-    int more = *room ? 2 * *room : 16;
-    void *wider = alo_new(ctx, *room >> 28 ? SIZE_MAX : alo_mul(alo_zu(more), element));
-    if (!wider) return NULL;
-    if (array) memcpy(wider, array, alo_zu(count) * element);
-    alo_free(ctx, array, alo_zu(*room) * element);
-    *room = more;
-    return wider;
-}
+enum { ALO_PIECE = 16 };
+typedef struct alo_piece { /* of an object's memory, which begins ALO_PIECE bytes behind */
+    struct alo_piece *next;
+    size_t bytes;
+} alo_piece;
 
 typedef struct alo_object { /* the first member of whatever a context owns */
     alore_ctx *ctx;
     struct alo_object *before, *after;
     void (*destroy)(struct alo_object *self);
     size_t bytes;
+    alo_piece *pieces; /* which live as long as it */
 } alo_object;
 
 /* A zeroed object of `bytes` in the context's list, or NULL with the error set. */
@@ -930,11 +925,66 @@ static alo_object *alo_object_new(alore_ctx *ctx, size_t bytes, void (*destroy)(
     return o;
 }
 
-/* Take it out of the list and free the block itself; its parts are freed before. */
+/* Take it out of the list and free it with its pieces. */
 static void alo_object_free(alo_object *o) {
     *(o->before ? &o->before->after : &o->ctx->objects) = o->after;
     if (o->after) o->after->before = o->before;
+    for (alo_piece *b = o->pieces, *next; b; b = next) {
+        next = b->next;
+        alo_free(o->ctx, b, b->bytes);
+    }
     alo_free(o->ctx, o, o->bytes);
+}
+
+/* Memory that lives as long as the object, NULL with the error set: of any content; or beginning with
+ * `copied` bytes of `from`, and zeroed behind. */
+static void *alo_keep_raw(alo_object *o, size_t bytes) {
+    const size_t all = alo_sum(ALO_PIECE, bytes);
+    alo_piece *b = (alo_piece *)alo_raw(o->ctx, all);
+    if (!b) return NULL;
+    b->next = o->pieces;
+    b->bytes = all;
+    o->pieces = b;
+    return (char *)b + ALO_PIECE;
+}
+
+static void *alo_keep(alo_object *o, size_t bytes, const void *from, size_t copied) {
+    char *to = (char *)alo_keep_raw(o, bytes);
+    if (!to) return NULL;
+    if (copied) memcpy(to, from, copied);
+    memset(to + copied, 0, bytes - copied);
+    return to;
+}
+
+/* Free a piece before the object goes. */
+static void alo_release(alo_object *o, void *data) {
+    alo_piece **at = &o->pieces, *b;
+    while (*at && (void *)((char *)*at + ALO_PIECE) != data) at = &(*at)->next;
+    b = *at;
+    if (b) *at = b->next;
+    if (b) alo_free(o->ctx, b, b->bytes);
+}
+
+/* Insert a copy of `one` before element `at` of an array of the object's, where `count` stand. `list` is the
+ * address of a typed pointer, which a void ** may not alias. False: no memory, and all is as it was. */
+static bool alo_list_add(alo_object *o, void *list, int *count, int *room, int at, const void *one,
+                         size_t bytes) {
+    char *array, *old;
+    memcpy(&old, list, sizeof old);
+    array = old;
+    if (*count == *room) {
+        const int more = *room ? 2 * *room : 16;
+        const size_t wide = *room >> 28 ? SIZE_MAX : alo_mul(alo_zu(more), bytes);
+        array = (char *)alo_keep(o, wide, old, alo_zu(*count) * bytes);
+        if (!array) return false;
+        *room = more;
+        memcpy(list, &array, sizeof array);
+        alo_release(o, old);
+    }
+    array += alo_zu(at) * bytes;
+    memmove(array + bytes, array, alo_zu((*count)++ - at) * bytes);
+    memcpy(array, one, bytes);
+    return true;
 }
 
 ALORE_API uint32_t alore_version(void) {
@@ -4937,31 +4987,14 @@ typedef struct alo_shelf {
     int count, room;
 } alo_shelf;
 
-typedef struct alo_piece { /* of a set's memory, which stands behind */
-    struct alo_piece *next;
-    size_t bytes;
-} alo_piece;
-
 struct alore_weights {
     alo_object object;
     alo_shelf by_place, by_name; /* the tensors; the tensors by name and then the metadata by key */
-    alo_piece *blocks;           /* entries with their extents, strings, and a file that is not mapped */
     char *text;                  /* where the next string of the header goes */
-    void *file;                  /* NULL: borrowed */
+    void *file;                  /* mapped, or among the pieces; NULL: borrowed */
     size_t file_bytes;
     const alore_weights *origin; /* of a packed set; else NULL */
 };
-
-/* Zeroed memory that lives as long as the set; it begins with `copied` bytes of `from`. */
-static void *alo_set_room(alore_weights *w, size_t bytes, const void *from, size_t copied) {
-    size_t all = alo_sum(sizeof(alo_piece), bytes);
-    alo_piece *b = (alo_piece *)alo_new(w->object.ctx, all);
-    if (!b) return NULL;
-    b->next = w->blocks;
-    b->bytes = all;
-    w->blocks = b;
-    return copied ? memcpy(b + 1, from, copied) : b + 1;
-}
 
 /* By name, metadata behind; or by the data's begin, and of those that begin there the empty ones first. */
 static int alo_compare(const alo_kept *a, const alo_kept *b, bool by_place) {
@@ -5005,41 +5038,29 @@ static alo_kept *alo_find(const alore_weights *w, const char *name, size_t bytes
 
 /* Keep a copy of the entry, whose strings lie in the set already, and of its extents. */
 static bool alo_keep_entry(alore_weights *w, const alo_kept *from, int place) {
+    alo_object *o = &w->object;
+    alo_shelf *x = &w->by_place, *y = &w->by_name;
     size_t bytes = alo_zu(from->t.rank) * sizeof *from->t.dims;
-    alo_kept *e = (alo_kept *)alo_set_room(w, sizeof *e + bytes, from, sizeof *e);
+    alo_kept *e = (alo_kept *)alo_keep(o, sizeof *e + bytes, from, sizeof *e);
     if (!e) return false;
-    for (int i = 0; i < 2; ++i) {
-        alo_shelf *x = i ? &w->by_name : &w->by_place;
-        void *at = alo_grow(w->object.ctx, x->at, x->count, &x->room, sizeof *x->at);
-        if (!at) return false;
-        x->at = (alo_kept **)at;
-    }
-    alo_kept **at = w->by_name.at + place;
-    memmove(at + 1, at, alo_zu(w->by_name.count++ - place) * sizeof *at);
-    *at = e;
-    if (!e->meta) w->by_place.at[w->by_place.count++] = e;
     if (bytes) e->t.dims = (const uint64_t *)memcpy(e + 1, from->t.dims, bytes);
-    return true;
+    if (!e->meta && !alo_list_add(o, &x->at, &x->count, &x->room, x->count, &e, sizeof e)) return false;
+    if (alo_list_add(o, &y->at, &y->count, &y->room, place, &e, sizeof e)) return true;
+    x->count -= !e->meta;
+    return false;
+}
+
+static void alo_weights_free(alo_object *o) {
+#ifdef ALO_FILES_POSIX
+    const alore_weights *w = (const alore_weights *)(void *)o;
+    if (w->file) munmap(w->file, w->file_bytes);
+#endif
+    alo_object_free(o);
 }
 
 ALORE_API void alore_weights_destroy(alore_weights *w) {
-    if (!w) return;
-    alore_ctx *ctx = w->object.ctx;
-    for (int i = 0; i < w->by_place.count; ++i)
-        alo_free(ctx, w->by_place.at[i]->own, w->by_place.at[i]->t.bytes);
-    alo_free(ctx, w->by_place.at, alo_zu(w->by_place.room) * sizeof *w->by_place.at);
-    alo_free(ctx, w->by_name.at, alo_zu(w->by_name.room) * sizeof *w->by_name.at);
-    for (alo_piece *b = w->blocks, *next; b; b = next) {
-        next = b->next;
-        alo_free(ctx, b, b->bytes);
-    }
-#ifdef ALO_FILES_POSIX
-    if (w->file) munmap(w->file, w->file_bytes);
-#endif
-    alo_object_free(&w->object);
+    if (w) alo_weights_free(&w->object);
 }
-
-static void alo_weights_free(alo_object *o) { alore_weights_destroy((alore_weights *)(void *)o); }
 
 ALORE_API alore_status alore_weights_create(alore_ctx *ctx, alore_weights **out) {
     if (!ctx || !out) return ALORE_ERR_ARGUMENT;
@@ -5169,7 +5190,7 @@ static bool alo_read_file(alore_weights *w, const void *file, size_t bytes) {
                              ALO_MAX_HEADER);
     j.at = 8;
     j.end = 8 + (size_t)header;
-    w->text = (char *)alo_set_room(w, (size_t)header, NULL, 0);
+    w->text = (char *)alo_keep(&w->object, (size_t)header, NULL, 0);
     if (!w->text || !alo_read_header(&j, w)) return false;
     alo_sort(&w->by_name, false);
     alo_sort(&w->by_place, true);
@@ -5236,11 +5257,13 @@ static alore_status alo_weights_add(alore_weights *w, const alore_tensor *t, boo
                                                                               : NULL;
     if (wrong) return alo_fail(ctx, ALORE_ERR_NAME, t->name, wrong);
     e.t.bytes = (size_t)need;
-    e.t.name = (const char *)alo_set_room(w, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
-    if (!t->data) e.t.data = e.own = zeroed ? alo_new(ctx, e.t.bytes) : alo_raw(ctx, e.t.bytes);
-    if (e.t.name && e.t.data && alo_keep_entry(w, &e, place)) return ALORE_OK;
-    alo_free(ctx, e.own, e.t.bytes);
-    return ALORE_ERR_MEMORY;
+    e.t.name = (const char *)alo_keep(&w->object, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
+    if (!t->data) {
+        char *raw = (char *)alo_keep_raw(&w->object, alo_sum(e.t.bytes, 64 - ALO_PIECE));
+        e.t.data = e.own = raw ? raw + 64 - ALO_PIECE : NULL; /* aligned to 64 */
+        if (raw && zeroed) memset(e.own, 0, e.t.bytes);
+    }
+    return e.t.name && e.t.data && alo_keep_entry(w, &e, place) ? ALORE_OK : ALORE_ERR_MEMORY;
 }
 
 ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t) {
@@ -5264,8 +5287,8 @@ ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key,
     e.t.bytes = strlen(value);
     if (!alo_is_utf8(key, e.t.name_bytes) || !alo_is_utf8(value, e.t.bytes))
         return alo_fail(w->object.ctx, ALORE_ERR_ARGUMENT, NULL, "metadata is not UTF-8");
-    e.t.name = (const char *)alo_set_room(w, e.t.name_bytes + 1, key, e.t.name_bytes);
-    e.t.data = alo_set_room(w, e.t.bytes + 1, value, e.t.bytes);
+    e.t.name = (const char *)alo_keep(&w->object, e.t.name_bytes + 1, key, e.t.name_bytes);
+    e.t.data = alo_keep(&w->object, e.t.bytes + 1, value, e.t.bytes);
     if (!e.t.name || !e.t.data || (!old && !alo_keep_entry(w, &e, place))) return ALORE_ERR_MEMORY;
     if (old) *old = e;
     return ALORE_OK;
@@ -5436,7 +5459,7 @@ static void *alo_file_hold(alore_weights *w, const char *path, size_t *bytes) {
     FILE *file = fopen(path, "rb");
     long end = file && !fseek(file, 0, SEEK_END) ? ftell(file) : -1;
     *bytes = end > 0 ? (size_t)end : 0;
-    if (*bytes) held = alo_set_room(w, *bytes, NULL, 0);
+    if (*bytes) held = alo_keep(&w->object, *bytes, NULL, 0);
     if (held && (fseek(file, 0, SEEK_SET) || fread(held, 1, *bytes, file) != *bytes)) held = NULL;
     if (file) fclose(file);
 #    endif
@@ -5522,7 +5545,7 @@ typedef struct alo_site {
     alore_shape weight;        /* as files have it                                  */
 } alo_site;
 
-typedef struct alo_block { void *data; size_t bytes; } alo_block; /* owned by a model or plan */
+typedef struct alo_block { void *data; size_t bytes; } alo_block; /* constants of ops       */
 
 #define ALO_LISTS(X) \
     X(tensor, alo_tensor) X(op, alo_op) X(attr, alo_attr) X(param, alo_param) \
@@ -5579,20 +5602,16 @@ static alore_id alo_starved(alore_model *m) {
     return 0;
 }
 
-/* Append a copy of `element`. `list` is the address of a typed pointer, which a void ** may not alias. */
-static bool alo_list_add(alore_model *m, void *list, int *count, int *room, const void *one, size_t bytes) {
-    void *array;
-    memcpy(&array, list, sizeof array);
-    array = alo_grow(alo_ctx(m), array, *count, room, bytes);
-    if (!array) return alo_starved(m);
-    memcpy(list, &array, sizeof array);
-    memcpy((char *)array + alo_zu((*count)++) * bytes, one, bytes);
-    return true;
-}
-
 /* Append `element` to one of the lists above. */
 #define ALO_ADD(m, name, element) \
-    alo_list_add(m, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, &(element), sizeof(element))
+    (alo_list_add(&(m)->object, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, (m)->name##_count, \
+                  &(element), sizeof(element)) || alo_starved(m))
+
+/* One more byte of the string table. */
+static bool alo_name_add(alore_model *m, const char *byte) {
+    return alo_list_add(&m->object, &m->names, &m->name_bytes, &m->name_room, m->name_bytes, byte, 1) ||
+           alo_starved(m);
+}
 
 /* Offset of a copy of `text` in the string table, 0 for "" and when memory fails. */
 static int32_t alo_intern(alore_model *m, const char *text) {
@@ -5600,34 +5619,23 @@ static int32_t alo_intern(alore_model *m, const char *text) {
     const size_t bytes = strlen(text) + 1;
     if (bytes > 65536) return alo_wrong(m, ALORE_ERR_NAME, "a name of %z bytes", bytes);
     for (size_t i = 0; i < bytes && *text; ++i)
-        if (!alo_list_add(m, &m->names, &m->name_bytes, &m->name_room, text + i, 1)) return 0;
+        if (!alo_name_add(m, text + i)) return 0;
     return *text ? at : 0;
 }
 
-#define ALO_LIST_FREE(name, type) alo_free(o->ctx, m->name##s, alo_zu(m->name##_room) * sizeof(type));
-
-static void alo_model_free(alo_object *o) {
-    alore_model *m = (alore_model *)o;
-    for (int i = 0; i < m->table_count; ++i) alo_free(o->ctx, m->tables[i].data, m->tables[i].bytes);
-    ALO_LISTS(ALO_LIST_FREE)
-    alo_free(o->ctx, m->names, alo_zu(m->name_room));
-    alo_object_free(o);
-}
-
 ALORE_API void alore_model_destroy(alore_model *m) {
-    if (m) alo_model_free(&m->object);
+    if (m) alo_object_free(&m->object);
 }
 
 ALORE_API alore_status alore_model_create(alore_ctx *ctx, alore_model **out) {
     const alo_tensor none = ALORE_ZERO;
     const alo_attr zeros = ALORE_ZERO, one = {1.0f, 0, 0, 0, 0, 0, 0, NULL, NULL};
-    alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_model_free);
+    alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_object_free);
     if (!m) return ALORE_ERR_MEMORY;
     m->site = m->rule = m->block = -1;
-    if (alo_list_add(m, &m->names, &m->name_bytes, &m->name_room, "", 1) && ALO_ADD(m, tensor, none) &&
-        ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one)) /* attributes 0: zeros, 1: x = 1 */
-        return ALORE_OK;
-    alo_model_free(&m->object);
+    if (alo_name_add(m, "") && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
+        return ALORE_OK; /* attributes 0: zeros, 1: x = 1 */
+    alo_object_free(&m->object);
     *out = NULL;
     return ALORE_ERR_MEMORY;
 }
@@ -5700,11 +5708,8 @@ static alore_id alo_record_like(alore_model *m, int code, alo_attr attr, alore_i
 /* A copy of constants that ops point to, owned by the model. */
 static const void *alo_table(alore_model *m, const void *data, size_t count, size_t each) {
     const size_t bytes = alo_mul(count, each);
-    alo_block b = {alo_new(alo_ctx(m), bytes), bytes};
-    if (b.data && ALO_ADD(m, table, b)) return memcpy(b.data, data, bytes);
-    alo_free(alo_ctx(m), b.data, bytes);
-    alo_starved(m);
-    return NULL;
+    alo_block b = {alo_keep(&m->object, bytes, data, bytes), bytes};
+    return (b.data || alo_starved(m)) && ALO_ADD(m, table, b) ? b.data : NULL;
 }
 
 /* ---- Names, scopes, sites ---- */
@@ -7149,13 +7154,11 @@ struct alore_plan {
     alo_tensor     *tensors;
     alo_op         *ops;       /* an op's `site` is the offset of its name          */
     alo_attr       *attrs;
-    alo_block      *blocks;    /* where the arrays below lie                        */
     alo_param      *params;    /* base tensors, learning and frozen ones            */
     alo_hole       *holes;     /* the larger ones first                             */
     size_t         *scratch_at, *scratch_each; /* of each record, in the lane; bytes of a part */
     char           *names;
-    int tensor_count, op_count, attr_count, block_count, tensor_room, op_room, attr_room, block_room;
-    int param_count, hole_count;
+    int tensor_count, op_count, attr_count, tensor_room, op_room, attr_room, param_count, hole_count;
     int once, forward, backward; /* ends of the first three phases; the rest is after */
     int cut, crossing_count;   /* the records once .. cut-1 depend on the sample alone */
     int32_t *crossing;         /* tensors that they make and others read            */
@@ -7181,28 +7184,27 @@ typedef struct alo_planner {
     alore_plan  *p;
     alore_ctx   *ctx;
     alo_mark    *marks;        /* one for each of the plan's tensors                */
-    int mark_room, recompute;  /* of how many blocks, earliest first                */
+    int mark_count, mark_room, recompute; /* of how many blocks, earliest first     */
     alore_status status;
 } alo_planner;
 /* clang-format on */
 
+/* Insert an element into one of the lists of `of`, which is the plan or its planner. */
+#define ALO_PLAN_ADD(s, of, name, at, element) \
+    ((s)->status = alo_list_add(&(s)->p->object, &(of)->name##s, &(of)->name##_count, &(of)->name##_room, \
+                                at, &(element), sizeof(element)) ? (s)->status : ALORE_ERR_MEMORY)
+
 /* A new tensor like `like`, anonymous, with marks. Index 0 is "none". */
 static int32_t alo_plan_tensor(alo_planner *s, alo_tensor like) {
-    alore_plan *p = s->p;
-    const int32_t id = p->tensor_count;
-    void *tensors = alo_grow(s->ctx, p->tensors, id, &p->tensor_room, sizeof like);
-    void *marks = alo_grow(s->ctx, s->marks, id, &s->mark_room, sizeof *s->marks);
-    if (tensors) p->tensors = (alo_tensor *)tensors;
-    if (marks) s->marks = (alo_mark *)marks;
-    if (!tensors || !marks) s->status = ALORE_ERR_MEMORY;
-    if (s->status) return 0;
+    const int32_t id = s->p->tensor_count;
+    alo_mark mark = ALORE_ZERO;
+    mark.producer = -1;
     like.flags = (uint16_t)(like.flags & ~(ALO_INPUT | ALO_OUTPUT | ALO_LEARNS));
     like.name = 0;
     if (!(like.flags & ALO_VIEW)) like.root = id;
-    p->tensors[id] = like;
-    memset(&s->marks[id], 0, sizeof *s->marks);
-    s->marks[id].producer = -1;
-    return p->tensor_count++;
+    if (!s->status) ALO_PLAN_ADD(s, s, mark, id, mark);
+    if (!s->status) ALO_PLAN_ADD(s, s->p, tensor, id, like);
+    return s->status ? 0 : id;
 }
 
 /* A whole tensor of rows x cols: a lane's, for each sample, or (ONCE) one for all. */
@@ -7212,38 +7214,21 @@ static int32_t alo_plan_whole(alo_planner *s, int segment, int rows, int cols) {
     return alo_plan_tensor(s, t);
 }
 
-/* A block of the plan's own, a copy of `data` (NULL: zeros); NULL where memory fails. */
-static void *alo_keep(alo_planner *s, const void *data, size_t bytes) {
-    alore_plan *p = s->p;
-    void *blocks = alo_grow(s->ctx, p->blocks, p->block_count, &p->block_room, sizeof *p->blocks);
-    const alo_block b = {blocks ? alo_new(s->ctx, bytes) : NULL, bytes};
-    if (blocks) p->blocks = (alo_block *)blocks;
-    if (b.data) p->blocks[p->block_count++] = b;
-    if (!b.data) s->status = ALORE_ERR_MEMORY;
-    return b.data && data ? memcpy(b.data, data, bytes) : b.data;
+/* Memory of the plan's own, a copy of `data` (NULL: zeros); NULL where memory fails. */
+static void *alo_plan_keep(alo_planner *s, const void *data, size_t bytes) {
+    void *own = alo_keep(&s->p->object, bytes, data, data ? bytes : 0);
+    if (!own) s->status = ALORE_ERR_MEMORY;
+    return own;
 }
 
 /* The index of new constants. */
 static int32_t alo_plan_attr(alo_planner *s, alo_attr attr) {
-    alore_plan *p = s->p;
-    void *attrs = alo_grow(s->ctx, p->attrs, p->attr_count, &p->attr_room, sizeof attr);
-    if (!attrs) s->status = ALORE_ERR_MEMORY;
-    if (!attrs) return 0;
-    p->attrs = (alo_attr *)attrs;
-    p->attrs[p->attr_count] = attr;
-    return p->attr_count++;
+    ALO_PLAN_ADD(s, s->p, attr, s->p->attr_count, attr);
+    return s->status ? 0 : s->p->attr_count - 1;
 }
 
 /* Insert an op before record `at`. */
-static void alo_insert(alo_planner *s, int at, alo_op op) {
-    alore_plan *p = s->p;
-    void *ops = alo_grow(s->ctx, p->ops, p->op_count, &p->op_room, sizeof op);
-    if (!ops) s->status = ALORE_ERR_MEMORY;
-    if (!ops) return;
-    p->ops = (alo_op *)ops;
-    memmove(&p->ops[at + 1], &p->ops[at], alo_zu(p->op_count++ - at) * sizeof op);
-    p->ops[at] = op;
-}
+static void alo_insert(alo_planner *s, int at, alo_op op) { ALO_PLAN_ADD(s, s->p, op, at, op); }
 
 /* Append zero or copy, which no row names, on behalf of op `by`; NULL: ones, nobody's. */
 static void alo_append_plain(alo_planner *s, int code, const alo_op *by, int32_t in, int32_t out) {
@@ -7373,7 +7358,7 @@ static bool alo_is_part(const alo_planner *s, int32_t y) {
 static int32_t alo_gather_rows(alo_planner *s, int at, int32_t t, int first, int end, int from) {
     alore_plan *p = s->p;
     alo_attr attr = alo_attr_of(0, end - first, 1, 0, 0);
-    int32_t *table = (int32_t *)alo_keep(s, NULL, alo_zu(attr.n) * sizeof *table);
+    int32_t *table = (int32_t *)alo_plan_keep(s, NULL, alo_zu(attr.n) * sizeof *table);
     const int32_t y = alo_plan_whole(s, ALO_ARENA, attr.n, p->tensors[t].cols);
     for (int i = 0; table && i < attr.n; ++i) table[i] = first - from + i;
     attr.table = table;
@@ -7443,7 +7428,7 @@ static void alo_pass_demand(alo_planner *s) {
                 a->n -= from;
             else if (op->code == ALO_K_gather) {
                 const size_t count = alo_mul(alo_zu(a->n), alo_zu(a->m));
-                int32_t *table = from ? (int32_t *)alo_keep(s, a->table, count * sizeof *table) : NULL;
+                int32_t *table = from ? (int32_t *)alo_plan_keep(s, a->table, count * sizeof *table) : NULL;
                 for (size_t e = 0; table && e < count; ++e) table[e] -= table[e] < 0 ? 0 : from;
                 if (table) a->table = table;
             } else if (from != first || past != end) {
@@ -7875,9 +7860,9 @@ static double alo_record_cost(const alore_plan *p, int i, const alo_tensor *t[AL
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
     alore_memory *mem = &p->memory;
-    p->holes = (alo_hole *)alo_keep(s, NULL, alo_zu(p->tensor_count + p->op_count) * sizeof *p->holes);
-    p->scratch_at = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_at);
-    p->scratch_each = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_each);
+    p->holes = (alo_hole *)alo_plan_keep(s, NULL, alo_zu(p->tensor_count + p->op_count) * sizeof *p->holes);
+    p->scratch_at = (size_t *)alo_plan_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_at);
+    p->scratch_each = (size_t *)alo_plan_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_each);
     if (s->status) return;
     for (int i = p->op_count - 1; i >= 0; --i) {
         const alo_op *op = &p->ops[i];
@@ -8021,7 +8006,7 @@ static void alo_pass_cut(alo_planner *s) {
     const alo_tensor *of[ALO_OPERANDS];
     double all = 0, best = 0, before;
     int at = p->cut = p->once;
-    p->crossing = (int32_t *)alo_keep(s, NULL, alo_zu(p->tensor_count) * sizeof *p->crossing);
+    p->crossing = (int32_t *)alo_plan_keep(s, NULL, alo_zu(p->tensor_count) * sizeof *p->crossing);
     if (!p->crossing || !p->opts.train || p->opts.backend) return;
     for (int t = 0; t < p->tensor_count; ++t)
         s->marks[t].wanted = p->tensors[t].segment == ALO_PARAM || p->tensors[t].segment == ALO_FROZEN;
@@ -8036,18 +8021,9 @@ static void alo_pass_cut(alo_planner *s) {
     (void)alo_cross(s, p->cut);
 }
 
-static void alo_plan_free(alo_object *o) {
-    alore_plan *p = (alore_plan *)o;
-    if (!p) return;
-    for (int i = 0; i < p->block_count; ++i) alo_free(o->ctx, p->blocks[i].data, p->blocks[i].bytes);
-    alo_free(o->ctx, p->blocks, alo_zu(p->block_room) * sizeof *p->blocks);
-    alo_free(o->ctx, p->tensors, alo_zu(p->tensor_room) * sizeof *p->tensors);
-    alo_free(o->ctx, p->ops, alo_zu(p->op_room) * sizeof *p->ops);
-    alo_free(o->ctx, p->attrs, alo_zu(p->attr_room) * sizeof *p->attrs);
-    alo_object_free(o);
+ALORE_API void alore_plan_destroy(alore_plan *p) {
+    if (p) alo_object_free(&p->object);
 }
-
-ALORE_API void alore_plan_destroy(alore_plan *p) { alo_plan_free((alo_object *)p); }
 
 /* The plan's copy of the model, which it outlives; where parameters lie in their flat arrays. */
 static void alo_take_over(alo_planner *s) {
@@ -8058,8 +8034,8 @@ static void alo_take_over(alo_planner *s) {
     p->backbone = m->backbone;
     p->param_count = m->param_count;
     for (int a = 0; a < m->attr_count && !s->status; ++a) (void)alo_plan_attr(s, m->attrs[a]);
-    p->params = (alo_param *)alo_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
-    p->names = (char *)alo_keep(s, m->names, alo_zu(m->name_bytes));
+    p->params = (alo_param *)alo_plan_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
+    p->names = (char *)alo_plan_keep(s, m->names, alo_zu(m->name_bytes));
     for (int t = 0; t < m->tensor_count && !s->status; ++t) {
         const int32_t id = alo_plan_tensor(s, m->tensors[t]);
         if (s->status) return;
@@ -8067,7 +8043,7 @@ static void alo_take_over(alo_planner *s) {
         s->marks[id].need = (m->tensors[t].flags & ALO_LEARNS) != 0;
     }
     for (int i = 0; i < m->table_count && !s->status; ++i) {
-        const void *copy = alo_keep(s, m->tables[i].data, m->tables[i].bytes);
+        const void *copy = alo_plan_keep(s, m->tables[i].data, m->tables[i].bytes);
         for (int a = 0; a < m->attr_count; ++a) {
             if (m->attrs[a].table == m->tables[i].data) p->attrs[a].table = (const int32_t *)copy;
             if (m->attrs[a].values == m->tables[i].data) p->attrs[a].values = (const float *)copy;
@@ -8152,14 +8128,14 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                         alore_dtype_name(o.store));
     if (!o.train) o.recompute = ALORE_KEEP;
     for (int k = o.recompute == ALORE_BLOCKS ? most : 0;; ++k) {
-        alo_planner s = {m, NULL, ctx, NULL, 0, k, ALORE_OK};
-        s.p = *out = (alore_plan *)alo_object_new(ctx, sizeof *s.p, alo_plan_free);
+        alo_planner s = {m, NULL, ctx, NULL, 0, 0, k, ALORE_OK};
+        s.p = *out = (alore_plan *)alo_object_new(ctx, sizeof *s.p, alo_object_free);
         if (!s.p) return ALORE_ERR_MEMORY;
         s.p->opts = o;
         s.p->real = o.dtype == ALORE_F64 ? 8 : 4;
         s.status = alo_choose_kernels(ctx, s.p);
         for (size_t i = 0; i < sizeof passes / sizeof *passes && !s.status; ++i) passes[i](&s);
-        alo_free(ctx, s.marks, alo_zu(s.mark_room) * sizeof *s.marks);
+        alo_release(&s.p->object, s.marks);
         status = s.status;
         total = s.p->memory.total;
         if (status || o.recompute != ALORE_TO_FIT || total <= o.limit || k == most) break;
