@@ -898,8 +898,8 @@ static void alo_free(alore_ctx *ctx, void *block, size_t bytes) {
     if (block) ctx->config.allocator.release(ctx->config.allocator.user, block, bytes ? bytes : 1);
 }
 
-enum { ALO_PIECE = 16 };
-typedef struct alo_piece { /* of an object's memory, which begins ALO_PIECE bytes behind */
+enum { ALO_PIECE = 16, ALO_WIDE = 64 }; /* alignments of what an object keeps */
+typedef struct alo_piece { /* of an object's memory, which stands behind */
     struct alo_piece *next;
     size_t bytes;
 } alo_piece;
@@ -936,20 +936,20 @@ static void alo_object_free(alo_object *o) {
     alo_free(o->ctx, o, o->bytes);
 }
 
-/* Memory that lives as long as the object, NULL with the error set: of any content; or beginning with
- * `copied` bytes of `from`, and zeroed behind. */
-static void *alo_keep_raw(alo_object *o, size_t bytes) {
-    const size_t all = alo_sum(ALO_PIECE, bytes);
+/* Memory that lives as long as the object, NULL with the error set: of any content, `skip` bytes behind the
+ * piece; or beginning with `copied` bytes of `from`, and zeroed behind. */
+static void *alo_keep_raw(alo_object *o, size_t bytes, size_t skip) {
+    const size_t all = alo_sum(skip, bytes);
     alo_piece *b = (alo_piece *)alo_raw(o->ctx, all);
     if (!b) return NULL;
     b->next = o->pieces;
     b->bytes = all;
     o->pieces = b;
-    return (char *)b + ALO_PIECE;
+    return (char *)b + skip;
 }
 
 static void *alo_keep(alo_object *o, size_t bytes, const void *from, size_t copied) {
-    char *to = (char *)alo_keep_raw(o, bytes);
+    char *to = (char *)alo_keep_raw(o, bytes, ALO_PIECE);
     if (!to) return NULL;
     if (copied) memcpy(to, from, copied);
     memset(to + copied, 0, bytes - copied);
@@ -4917,12 +4917,10 @@ static bool alo_json_string(alo_json *j, alo_text *out) {
 #    include <sys/mman.h>
 #    include <unistd.h>
 #    if defined(MADV_DONTNEED) /* POSIX has it, too, but there glibc does nothing */
-#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, MADV_DONTNEED)
+#        define ALO_FORGET MADV_DONTNEED
 #    elif defined(__linux__)
 extern int madvise(void *, size_t, int); /* which strict C hides */
-#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, 4)
-#    else
-#        define ALO_FORGET(p, bytes) (void)(p)
+#        define ALO_FORGET 4
 #    endif
 #endif
 
@@ -5113,17 +5111,16 @@ static bool alo_read_tensor(alo_json *j, alore_weights *w, alo_kept *e) {
         if (!alo_json_take(j, ':', "a colon is missing")) return false;
         seen |= 1u << field;
         if (field == 0) {
-            e->t.dtype =
-                (alore_dtype)alo_read_word(j, alo_dtype_names, ALO_DTYPES, "the type %s is not known");
+            int type = alo_read_word(j, alo_dtype_names, ALO_DTYPES, "the type %s is not known");
+            e->t.dtype = (alore_dtype)type;
             continue;
         }
         uint64_t *list = field == 1 ? dims : offsets;
         size_t count = 0, most = field == 1 ? (size_t)ALO_MAX_RANK : 2;
         if (!alo_json_take(j, '[', "an array is missing")) return false;
-        while (alo_json_more(j, ']', &count)) {
+        while (alo_json_more(j, ']', &count))
             if (count > most || !alo_json_uint(j, list + count - 1))
                 return alo_json_fail(j, "an array is too long");
-        }
         if (field == 1) e->t.rank = (int)count;
         if (field == 2 && count != 2) return alo_json_fail(j, "data_offsets are not two");
     }
@@ -5131,13 +5128,14 @@ static bool alo_read_tensor(alo_json *j, alore_weights *w, alo_kept *e) {
     if (seen != 7) return alo_json_fail(j, "dtype, shape or data_offsets is missing");
     e->t.dims = dims;
     uint64_t need = alo_shape_bytes(&e->t), have = offsets[1] - offsets[0];
-    bool inside = offsets[0] <= offsets[1] && offsets[1] <= data;
-    if (!inside || have != need) {
-        j->at = e->place;
-        return inside ? alo_json_fail(j, "type and shape take %u bytes, data_offsets hold %u", need, have)
-                      : alo_json_fail(j, "data_offsets %u to %u do not lie in %z bytes of data", offsets[0],
-                                      offsets[1], data);
-    }
+    const size_t behind = j->at;
+    j->at = e->place; /* of which a failure tells */
+    if (offsets[0] > offsets[1] || offsets[1] > data)
+        return alo_json_fail(j, "data_offsets %u to %u do not lie in %z bytes of data", offsets[0],
+                             offsets[1], data);
+    if (have != need)
+        return alo_json_fail(j, "type and shape take %u bytes, data_offsets hold %u", need, have);
+    j->at = behind;
     e->t.data = j->bytes + j->end + (size_t)offsets[0];
     e->t.bytes = (size_t)have;
     return alo_keep_entry(w, e, w->by_name.count);
@@ -5197,9 +5195,8 @@ static bool alo_read_file(alore_weights *w, const void *file, size_t bytes) {
     for (int i = 1; i < w->by_name.count; ++i) {
         const alo_kept *a = w->by_name.at[i - 1], *b = w->by_name.at[i];
         if (alo_compare(a, b, false) != 0) continue;
-        size_t first = a->place < b->place ? a->place : b->place;
-        j.at = j.name = a->place + b->place - first;
-        return alo_json_fail(&j, "the name at byte %z stands again", first);
+        j.at = j.name = alo_most(a->place, b->place);
+        return alo_json_fail(&j, "the name at byte %z stands again", a->place + b->place - j.at);
     }
     size_t next = 0, data = bytes - j.end;
     for (int i = 0; i < w->by_place.count; next += w->by_place.at[i++]->t.bytes) {
@@ -5224,13 +5221,11 @@ static alore_status alo_open(alore_weights *w, const void *file, size_t bytes, a
     return ctx->error.status;
 }
 
-ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t bytes,
-                                          alore_weights **out) {
+ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t n, alore_weights **out) {
     alore_weights *w;
     if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     if (!file) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no bytes to open");
-    alore_status s = alore_weights_create(ctx, &w);
-    return s == ALORE_OK ? alo_open(w, file, bytes, out) : s;
+    return alore_weights_create(ctx, &w) ? ALORE_ERR_MEMORY : alo_open(w, file, n, out);
 }
 
 /* name_bytes 0: the name ends at its NUL. bytes 0: what type and shape take. */
@@ -5258,11 +5253,8 @@ static alore_status alo_weights_add(alore_weights *w, const alore_tensor *t, boo
     if (wrong) return alo_fail(ctx, ALORE_ERR_NAME, t->name, wrong);
     e.t.bytes = (size_t)need;
     e.t.name = (const char *)alo_keep(&w->object, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
-    if (!t->data) {
-        char *raw = (char *)alo_keep_raw(&w->object, alo_sum(e.t.bytes, 64 - ALO_PIECE));
-        e.t.data = e.own = raw ? raw + 64 - ALO_PIECE : NULL; /* aligned to 64 */
-        if (raw && zeroed) memset(e.own, 0, e.t.bytes);
-    }
+    if (!t->data) e.t.data = e.own = alo_keep_raw(&w->object, e.t.bytes, ALO_WIDE);
+    if (e.own && zeroed) memset(e.own, 0, e.t.bytes);
     return e.t.name && e.t.data && alo_keep_entry(w, &e, place) ? ALORE_OK : ALORE_ERR_MEMORY;
 }
 
@@ -5324,17 +5316,15 @@ ALORE_API int alore_weights_meta_count(const alore_weights *w) {
     return w ? w->by_name.count - w->by_place.count : 0;
 }
 
-ALORE_API void alore_weights_meta_at(const alore_weights *w, int index, const char **key,
-                                     const char **value) {
-    bool inside = index >= 0 && index < alore_weights_meta_count(w);
-    const alore_tensor *t = inside ? &w->by_name.at[w->by_place.count + index]->t : NULL;
+ALORE_API void alore_weights_meta_at(const alore_weights *w, int i, const char **key, const char **value) {
+    bool inside = i >= 0 && i < alore_weights_meta_count(w);
+    const alore_tensor *t = inside ? &w->by_name.at[w->by_place.count + i]->t : NULL;
     if (key) *key = t ? t->name : NULL;
     if (value) *value = t ? (const char *)t->data : NULL;
 }
 
-/* The fingerprint chains little-endian words, the last of a run padded with zeros, with the primes of
- * xxHash64. Each step is a bijection of h and of the word, so one changed word always changes the hash; the
- * end is the finaliser of MurmurHash3. */
+/* Chains little-endian words, the last of a run padded with zeros, with the primes of xxHash64. A step is a
+ * bijection of h and of the word: one changed word changes the hash. It ends as MurmurHash3 does. */
 static uint64_t alo_hash_word(uint64_t h, uint64_t word) {
     h ^= word * UINT64_C(0x9e3779b185ebca87);
     return (h << 29 | h >> 35) * UINT64_C(0xc2b2ae3d27d4eb4f);
@@ -5401,30 +5391,26 @@ static bool alo_put_header(alo_text *text, const alore_weights *w, uint64_t leng
     return end != SIZE_MAX;
 }
 
-static alore_status alo_write(alore_ctx *ctx, const alore_writer *writer, const void *data, size_t bytes) {
-    if (!bytes || writer->write(writer->user, data, bytes)) return ALORE_OK;
-    return alo_fail(ctx, ALORE_ERR_IO, NULL, "the writer refused a piece of %z bytes", bytes);
-}
-
 ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_writer *writer) {
     if (!w) return ALORE_ERR_ARGUMENT;
     alore_ctx *ctx = w->object.ctx;
     if (!writer || !writer->write) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no writer");
     alo_text text = {NULL, 0, 0};
     bool fits = alo_put_header(&text, w, 0);
-    size_t bytes = text.used;
-    if (!fits || bytes - 8 > ALO_MAX_HEADER)
-        return alo_fail(ctx, ALORE_ERR_CAPACITY, NULL, "a header of %z bytes, or its data, is too large",
-                        bytes - 8);
+    size_t bytes = text.used, n = bytes - 8;
+    if (!fits || n > ALO_MAX_HEADER)
+        return alo_fail(ctx, ALORE_ERR_CAPACITY, NULL, "a header of %z bytes, or its data, is too large", n);
     text.bytes = bytes + 1;
     text.used = 0;
     text.data = (char *)alo_new(ctx, text.bytes);
     if (!text.data) return ALORE_ERR_MEMORY;
-    alo_put_header(&text, w, bytes - 8);
-    alore_status s = alo_write(ctx, writer, text.data, bytes);
-    for (int k = 0; k < 4 * w->by_place.count && s == ALORE_OK; ++k) {
-        const alore_tensor *t = alo_write_at(w, k);
-        if (t) s = alo_write(ctx, writer, t->data, t->bytes);
+    alo_put_header(&text, w, n);
+    const alore_tensor header = {NULL, 0, text.data, bytes, NULL, 0, ALORE_U8};
+    alore_status s = ALORE_OK;
+    for (int k = -1; k < 4 * w->by_place.count && s == ALORE_OK; ++k) {
+        const alore_tensor *t = k < 0 ? &header : alo_write_at(w, k);
+        if (t && t->bytes && !writer->write(writer->user, t->data, t->bytes))
+            s = alo_fail(ctx, ALORE_ERR_IO, NULL, "the writer refused a piece of %z bytes", t->bytes);
     }
     alo_free(ctx, text.data, text.bytes);
     return s;
@@ -5432,12 +5418,12 @@ ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_w
 
 /* The pages that only tensor t of a mapped file lies on leave the memory; they come again when read. */
 static void alo_give_back(const alore_weights *w, const alore_tensor *t) {
-#ifdef ALO_FILES_POSIX
+#ifdef ALO_FORGET
     const uintptr_t page = 65536, begin = ((uintptr_t)t->data + page - 1) / page * page;
     const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page;
     const uintptr_t file = (uintptr_t)w->file;
     if (w->file && end > begin && begin >= file && end <= file + w->file_bytes)
-        ALO_FORGET((void *)begin, end - begin);
+        (void)madvise((void *)begin, end - begin, ALO_FORGET);
 #else
     (void)w, (void)t;
 #endif
@@ -5715,10 +5701,10 @@ static const void *alo_table(alore_model *m, const void *data, size_t count, siz
 /* ---- Names, scopes, sites ---- */
 ALORE_API void alore_blocks(alore_model *m, int count) {
     m->blocks = count;
-    for (int i = 0; i < m->item_count; ++i)
-        if (m->items[i].last >= count)
-            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, m->items[i].text),
-                      m->items[i].last, count - 1);
+    for (const alo_item *x = m->items; x < m->items + m->item_count; ++x)
+        if (x->last >= count)
+            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, x->text), x->last,
+                      count - 1);
 }
 
 ALORE_API void alore_grid(alore_model *m, int prefix, int height, int width) {
@@ -5879,11 +5865,12 @@ static size_t alo_count(alore_shape s) {
     return n;
 }
 
-/* "[4, 12, 4]" */
-static void alo_put_shape(alo_text *t, alore_shape s) {
-    alo_put(t, "[", 1);
-    for (int i = 0; i < s.rank; ++i) alo_print(t, i ? ", %d" : "%d", s.dims[i]);
-    alo_put(t, "]", 1);
+/* "[4, 12, 4]", in a place of 64 bytes. */
+static const char *alo_shape_text(char *place, alore_shape s) {
+    alo_text t = {place, 64, 0};
+    for (int i = 0; i < s.rank; ++i) alo_print(&t, i ? ", %d" : "[%d", s.dims[i]);
+    alo_print(&t, s.rank ? "]" : "[]");
+    return place;
 }
 
 /* The tensor behind a shape: leading extents are rows, a vector is one row. */
@@ -5915,8 +5902,7 @@ ALORE_API alore_id alore_base(alore_model *m, const char *name, alore_shape shap
     const alore_kind kind = open ? m->sites[m->site].s.kind : ALORE_KIND_NONE;
     char full[ALO_NAME_BYTES];
     int segment = ALO_BASE;
-    if (m->error.status) return 0;
-    if (!alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
+    if (m->error.status || !alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
     if (alo_param_find(m, full) >= 0) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
     for (int r = 0; r < m->rule_count; ++r)
         for (int i = 0; i < m->rules[r].count && !m->rules[r].method; ++i) {
@@ -5934,7 +5920,6 @@ static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape,
                             alore_start start, int segment) {
     const bool own = share == ALORE_OWN, kind = share == ALORE_KIND;
     char full[ALO_NAME_BYTES], old[64], now[64], part[2] = {m->part, 0};
-    alo_text a = {old, sizeof old, 0}, b = {now, sizeof now, 0};
     if (m->error.status) return 0;
     if (m->site < 0 || m->rule < 0) return alo_wrong(m, ALORE_ERR_ORDER, "alore_param outside of a method");
     if (!alo_compose(m, full, "%s%s%s.%s%s%s%s%s", own ? alo_where(m) : "", own ? "." : "",
@@ -5945,9 +5930,8 @@ static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape,
     if (i < 0) return alo_param_new(m, full, shape, start, segment, false);
     if (own) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
     if (!memcmp(&m->params[i].shape, &shape, sizeof shape)) return m->params[i].tensor;
-    alo_put_shape(&a, m->params[i].shape);
-    alo_put_shape(&b, shape);
-    return alo_wrong(m, ALORE_ERR_SHAPE, "%s is shared, but %s here and %s before", full, now, old);
+    return alo_wrong(m, ALORE_ERR_SHAPE, "%s is shared, but %s here and %s before", full,
+                     alo_shape_text(now, shape), alo_shape_text(old, m->params[i].shape));
 }
 
 ALORE_API alore_id alore_param(alore_model *m, const char *name, alore_shape shape, alore_share share,
@@ -7182,7 +7166,6 @@ typedef struct alo_base {      /* a base tensor in a run's memory               
 typedef struct alo_planner {
     const alore_model *m;
     alore_plan  *p;
-    alore_ctx   *ctx;
     alo_mark    *marks;        /* one for each of the plan's tensors                */
     int mark_count, mark_room, recompute; /* of how many blocks, earliest first     */
     alore_status status;
@@ -7317,21 +7300,13 @@ static void alo_tally(alo_planner *s) {
 /* The inputs of which an op asks only the rows that are asked of its output, as letters; "": all of all. */
 static const char *alo_row_letters(const alo_planner *s, const alo_op *op) {
     const alo_attr *a = &s->p->attrs[op->attr];
-    switch (op->code) {
-    case ALO_K_matmul: return a->n & 1 ? "" : "ad";
-    case ALO_K_attention: return a->m || a->values || op->in[3] ? "" : "a";
-    case ALO_K_kron:
-    case ALO_K_norm:
-    case ALO_K_affine:
-    case ALO_K_unary:
-    case ALO_K_scale:
-    case ALO_K_dropout: return "a";
-    case ALO_K_drop_path:
-    case ALO_K_add:
-    case ALO_K_mul:
-    case ALO_K_add_columns: return "ab";
-    default: return "";
-    }
+    const int c = op->code;
+    const bool pair = c == ALO_K_drop_path || c == ALO_K_add || c == ALO_K_mul || c == ALO_K_add_columns;
+    const bool alone = c == ALO_K_kron || c == ALO_K_norm || c == ALO_K_affine || c == ALO_K_unary ||
+                       c == ALO_K_scale || c == ALO_K_dropout;
+    if (c == ALO_K_matmul) return a->n & 1 ? "" : "ad";
+    if (c == ALO_K_attention) return a->m || a->values || op->in[3] ? "" : "a";
+    return pair ? "ab" : alone ? "a" : "";
 }
 
 /* Rows first .. end-1 of its output are asked of an op: which ones that asks of its input k. */
@@ -7529,6 +7504,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
     int32_t of[26] = {0}; /* the operand of each small letter */
     if (!g) return;
     const bool local = s->p->tensors[g].segment == ALO_ARENA;
+    const bool passes = local && !(s->p->opts.off & ALORE_NO_ALIAS);
     if (local) (void)alo_covered(s, g, 0, s->p->tensors[g].cols, &op); /* what nobody wrote is zero */
     memcpy(of, op.in, sizeof op.in);
     memcpy(&of['y' - 'a'], op.out, 2 * sizeof *of);
@@ -7538,8 +7514,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
         alo_op piece = {(uint16_t)code, 0, {0}, {0}, op.attr, op.site, op.block};
         const bool meets = alo_meets(s, &op, row->writes);
         if (!alo_piece_wanted(s, &op, code)) continue;
-        if (local && !(s->p->opts.off & ALORE_NO_ALIAS) &&
-            (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
+        if (passes && (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
             const int32_t x = op.in[*row->writes - 'A'];
             const bool alias = !s->marks[x].grad && alo_is_own(s, x) && alo_same_extent(s, x, op.out[0]);
             if (alias) s->marks[x].grad = g;
@@ -7570,7 +7545,7 @@ static void alo_pass_pieces(alo_planner *s) {
     for (int t = 1; t < s->m->tensor_count; ++t)
         if (p->tensors[t].flags & ALO_OUTPUT && !strcmp(p->names + p->tensors[t].name, "loss")) loss = t;
     const int rows = p->tensors[loss].rows, cols = p->tensors[loss].cols;
-    alore_ctx *ctx = s->ctx;
+    alore_ctx *ctx = p->object.ctx;
     if (!loss)
         s->status = alo_fail(ctx, ALORE_ERR_ORDER, NULL, "a plan for training asks for an output named loss");
     else if (rows != 1 || cols != 1)
@@ -7588,16 +7563,12 @@ static void alo_pass_pieces(alo_planner *s) {
     }
 }
 
-/* Does one of a record's operands k .. end-1 lie in the storage of t? */
-static bool alo_touches(const alo_planner *s, const alo_op *op, int k, int end, int32_t t) {
-    while (k < end && alo_root(s, alo_operand(op, k)) != alo_root(s, t)) ++k;
-    return k < end;
-}
-
-/* The first record of a sample behind i with such an operand; the end of them: none. */
+/* The first record of a sample behind i with t's storage among its operands k .. end-1; their end: none. */
 static int alo_use(const alo_planner *s, int i, int k, int end, int32_t t) {
-    while (++i < s->p->backward && !alo_touches(s, &s->p->ops[i], k, end, t)) {}
-    return i < s->p->backward ? i : s->p->backward;
+    while (++i < s->p->backward)
+        for (int o = k; o < end; ++o)
+            if (alo_root(s, alo_operand(&s->p->ops[i], o)) == alo_root(s, t)) return i;
+    return s->p->backward;
 }
 
 /* Pass 4: fuse. What alone reads a product or drop path becomes a part of it: an add, a factor, or an
@@ -7648,15 +7619,13 @@ static bool alo_is_cheap(const alo_planner *s, int32_t t, int at) {
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t x = alo_operand(op, k);
         of[k] = x ? &p->tensors[x] : NULL;
-        if (k < ALO_IN && p->tensors[alo_root(s, x)].segment == ALO_ARENA &&
-            alo_use(s, at - 1, 0, ALO_IN, x) == p->backward)
-            return false;
+        const bool mine = k < ALO_IN && p->tensors[alo_root(s, x)].segment == ALO_ARENA;
+        if (mine && alo_use(s, at - 1, 0, ALO_IN, x) == p->backward) return false;
     }
     return alo_cost(op->code, of, &p->attrs[op->attr]) <= alo_size_of(of[ALO_Y]);
 }
 
-/* Pass 5: again. What is cheap to make again is not kept: so a norm's input stays, which its piece reads, and
- * not its output. */
+/* Pass 5: again. What is cheap to make again is not kept: a norm's input stays, which its piece reads. */
 static void alo_pass_again(alo_planner *s) {
     alore_plan *p = s->p;
     for (int t = 0; t < p->tensor_count; ++t) s->marks[t].twin = 0;
@@ -7837,13 +7806,12 @@ static void alo_pass_lanes(alo_planner *s) {
     if (o->backend && o->backend->tasks && o->split > o->backend->tasks) o->split = o->backend->tasks;
 }
 
-/* In how many parts the tasks of a record run at once. Of a product 16 operations count as one number. */
-static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[], const alo_attr *attr,
-                     int samples) {
+/* In how many parts the tasks of a record run at once for n samples. 16 operations count as a number. */
+static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[], const alo_attr *a, int n) {
     const bool whole = alo_kernel_rows[code].how == ALO_HOW_whole;
-    const double cost = alo_cost(code, t, attr) / 16, numbers = alo_size_of(t[0]) + alo_size_of(t[ALO_Y]);
-    const double most = (whole || cost > numbers ? cost : numbers) * samples / ALO_GRAIN;
-    const int tasks = alo_tasks(code, t, attr, samples, p->level != NULL);
+    const double cost = alo_cost(code, t, a) / 16, numbers = alo_size_of(t[0]) + alo_size_of(t[ALO_Y]);
+    const double most = (whole || cost > numbers ? cost : numbers) * n / ALO_GRAIN;
+    const int tasks = alo_tasks(code, t, a, n, p->level != NULL);
     const int parts = tasks < p->opts.split ? tasks : p->opts.split;
     return most < 2 ? 1 : most < parts ? (int)most : parts;
 }
@@ -7934,10 +7902,6 @@ static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
     return shape;
 }
 
-static size_t alo_packed_bytes(const alore_plan *p, int i) {
-    return alo_mul(alo_count(alo_base_shape(p, i, true)), p->real);
-}
-
 /* Pass 11: report. Segments, and the sum of their bytes. */
 static void alo_pass_report(alo_planner *s) {
     alore_plan *p = s->p;
@@ -7956,7 +7920,8 @@ static void alo_pass_report(alo_planner *s) {
         *end = alo_align(*end, align);
     }
     for (int i = 0; i < p->param_count; ++i)
-        if (p->params[i].segment == ALO_BASE) mem->base = alo_sum(mem->base, alo_packed_bytes(p, i));
+        if (p->params[i].segment == ALO_BASE)
+            mem->base = alo_sum(mem->base, alo_mul(alo_count(alo_base_shape(p, i, true)), p->real));
     p->lane = mem->activations;
     mem->params = alo_mul(p->learns, p->real);
     mem->frozen = alo_mul(p->frozen, p->real);
@@ -8086,17 +8051,7 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     return ALORE_OK;
 }
 
-/* UNSUPPORTED names the first op that the backend lacks. */
-static alore_status alo_check_kernels(alore_ctx *ctx, const alore_plan *p) {
-    for (int i = 0; i < p->op_count; ++i)
-        if (!p->kernels[p->ops[i].code])
-            return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s",
-                            alo_kernel_rows[p->ops[i].code].name);
-    return ALORE_OK;
-}
-
-ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *opts,
-                                         alore_plan **out) {
+ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *by, alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {
         alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
         alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report,
@@ -8106,7 +8061,7 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
     alore_status status;
     size_t total;
     const int most = m->block_count > 1 ? m->block_count - 1 : 0; /* the last block's forward just ran */
-    if (opts) o = *opts;
+    if (by) o = *by;
     *out = NULL;
     if (!m->finished) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the model is not finished");
     if (!o.batch) o.batch = 1;
@@ -8121,14 +8076,13 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                         o.split, o.span, o.align);
     if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s",
-                        o.train ? "training" : "inference",
-                        alore_dtype_name(o.precision) ? alore_dtype_name(o.precision) : "that type");
+                        o.train ? "training" : "inference", alore_dtype_name(o.precision));
     if (o.store && o.store != ALORE_BF16)
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "nothing is stored in %s; F32 and BF16 are there",
                         alore_dtype_name(o.store));
     if (!o.train) o.recompute = ALORE_KEEP;
     for (int k = o.recompute == ALORE_BLOCKS ? most : 0;; ++k) {
-        alo_planner s = {m, NULL, ctx, NULL, 0, 0, k, ALORE_OK};
+        alo_planner s = {m, NULL, NULL, 0, 0, k, ALORE_OK};
         s.p = *out = (alore_plan *)alo_object_new(ctx, sizeof *s.p, alo_object_free);
         if (!s.p) return ALORE_ERR_MEMORY;
         s.p->opts = o;
@@ -8146,7 +8100,11 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                           o.limit, total);
     if (!status && total == SIZE_MAX)
         status = alo_fail(ctx, ALORE_ERR_SHAPE, NULL, "the plan exceeds the address space");
-    if (!status) status = alo_check_kernels(ctx, *out);
+    for (int i = 0; !status && i < (*out)->op_count; ++i) {
+        const int k = (*out)->ops[i].code;
+        if ((*out)->kernels[k]) continue;
+        status = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s", alo_kernel_rows[k].name);
+    }
     if (status) alore_plan_destroy(*out);
     if (status) *out = NULL;
     return status;
@@ -8170,8 +8128,7 @@ ALORE_API alore_param_info alore_param_at(const alore_plan *p, int index) {
     return none;
 }
 
-/* A line for each record: the place of each operand, its type if not the plan's own, of a view its root;
- * "+=" where it adds. */
+/* A line for each record: of each operand the place, a type not the plan's, a view's root, "+=" if added. */
 ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer *w) {
     static const char *const phases[] = {"once", "forward", "backward", "after"};
     static const char *const segments[] = {"?", "base", "param", "frozen", "grad", "once", "io", "arena"};
@@ -8243,11 +8200,6 @@ static void *alo_resolve(const alore_run *run, int32_t t, int lane, int slot, in
     return begin + alo_zu(x->column) * p->real;
 }
 
-static bool alo_is_packed(const alore_run *run, int32_t t) {
-    const alo_tensor *root = &run->plan->tensors[run->plan->tensors[t].root];
-    return root->segment == ALO_BASE && ((const alo_base *)(const void *)run->memory)[root->offset].packed;
-}
-
 typedef struct alo_share { /* a record's tasks in parts, each with scratch of its own */
     const alore_call *c;
     alore_kernel kernel;
@@ -8268,15 +8220,18 @@ static void alo_share_run(void *arg, int part) {
 static void alo_record_run(const alore_run *run, int i, int lane, int group, bool split) {
     const alore_plan *p = run->plan;
     const alo_op *op = &p->ops[i];
+    const alo_base *base = (const alo_base *)(const void *)run->memory;
     bool once = i < p->once || i >= p->backward;
     int sample = group * p->opts.span, left = once ? 1 : run->pending - sample;
     alore_call c;
     memset(&c, 0, sizeof c);
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t t = alo_operand(op, k);
-        if (t) c.t[k] = &p->tensors[t];
-        if (t) c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
-        if (t && k == 1 && alo_is_packed(run, t)) c.form = p->form;
+        if (!t) continue;
+        const alo_tensor *root = &p->tensors[p->tensors[t].root];
+        c.t[k] = &p->tensors[t];
+        c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
+        if (k == 1 && root->segment == ALO_BASE && base[root->offset].packed) c.form = p->form;
     }
     c.attr = &p->attrs[op->attr];
     c.rows_fn = p->rows_fn;
@@ -8288,14 +8243,10 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group, boo
     c.sample = run->samples + (uint64_t)sample;
     c.samples = left < p->opts.span ? left : p->opts.span;
     c.flags = op->flags;
-    alo_share s = {&c, p->kernels[op->code],
-                   alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL), 1, 0};
+    const int tasks = alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL);
+    alo_share s = {&c, p->kernels[op->code], tasks, 1, p->scratch_each[i]};
     if (split && p->opts.split > 1) s.parts = alo_parts(p, op->code, c.t, c.attr, c.samples);
-    s.scratch = p->scratch_each[i];
-    if (s.parts > 1)
-        alo_parallel(run->ctx, alo_share_run, &s, s.parts);
-    else
-        s.kernel(&c, 0, s.tasks);
+    alo_parallel(run->ctx, alo_share_run, &s, s.parts);
 }
 
 static int alo_groups(const alore_run *run) { return (run->pending - 1) / run->plan->opts.span + 1; }
@@ -8482,8 +8433,8 @@ ALORE_API double alore_run_seconds(const alore_run *run) { return run->seconds; 
 
 /* Of an item that is there twice the first brings it. What a pass that failed left in words says nothing. */
 ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
-                                             int samples) {
-    const int n = samples ? samples : run->plan->opts.batch;
+                                             int n) {
+    if (!n) n = run->plan->opts.batch;
     if (cache->plan != run->plan || cache->weights != run->weights)
         return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "the cache is of another plan, or other weights");
     for (int s = n - 1; s >= 0; --s) {
@@ -8547,18 +8498,18 @@ static alore_status alo_base_tensor(const alore_run *run, int i, const alore_ten
     if (same || (q->segment == ALO_PARAM && !strncmp(name, "head.", 5))) return ALORE_OK;
     if (!t) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
     char want[64], have[96];
-    alo_text a = {want, sizeof want, 0}, b = {have, sizeof have, 0};
-    alo_put_shape(&a, shape);
+    alo_text b = {have, sizeof have, 0};
     for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
     alo_print(&b, t->rank ? "]" : "[]");
-    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name, want, have);
+    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name,
+                    alo_shape_text(want, shape), have);
 }
 
 /* Bytes for a converted copy of t, base tensor i; 0: a kernel may read what the file has. */
 static size_t alo_copy_bytes(const alore_plan *p, int i, const alore_tensor *t) {
     const bool aligned = (uintptr_t)t->data % sizeof(float) == 0;
     if (aligned && p->real == 4 && t->dtype == ALORE_F32 && alo_host_is_little()) return 0;
-    return alo_align(alo_mul(alo_count(p->params[i].shape), p->real), 64);
+    return alo_mul(alo_count(p->params[i].shape), p->real);
 }
 
 /* Add a tensor of the set's own. Its bytes, zeroed or to be written, or NULL and *s says why. */
@@ -8575,26 +8526,27 @@ static unsigned char *alo_add_own(alore_weights *w, const char *name, alore_dtyp
 typedef struct alo_packing {
     const alore_plan *p;
     const alore_tensor *from;
+    const alo_tensor *t;       /* [out, in] */
     float *to, *rows;          /* a panel's rows for each task */
     size_t panel_words;
-    int out, in, panels, tasks;
+    int tasks;
     bool plain;                /* f32, aligned, of this byte order */
     bool finite[64];           /* of each task */
 } alo_packing;
 
 static void alo_pack_task(void *arg, int task) {
     alo_packing *w = (alo_packing *)arg;
-    const size_t in = alo_zu(w->in);
-    const int panel = w->p->level->panel;
+    const size_t in = alo_zu(w->t->cols);
+    const int panel = w->p->level->panel, panels = (w->t->rows + panel - 1) / panel;
     float *const room = w->rows + alo_zu(task) * alo_zu(panel) * in;
     uint32_t bad = 0;
-    for (int q = w->panels * task / w->tasks; q < w->panels * (task + 1) / w->tasks; ++q) {
-        const int n = w->out - q * panel < panel ? w->out - q * panel : panel;
+    for (int q = panels * task / w->tasks; q < panels * (task + 1) / w->tasks; ++q) {
+        const int n = w->t->rows - q * panel < panel ? w->t->rows - q * panel : panel;
         const size_t first = alo_zu(q) * alo_zu(panel) * in;
         const float *rows = w->plain ? (const float *)w->from->data + first : room;
         if (!w->plain && !alore_tensor_read(w->from, first, alo_zu(n) * in, room)) bad = 1;
         for (size_t k = 0; k < alo_zu(n) * in; ++k) bad |= (alo_bits(rows[k]) & 0x7f800000u) == 0x7f800000u;
-        w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->in);
+        w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->t->cols);
     }
     w->finite[task] = !bad;
 }
@@ -8623,24 +8575,22 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
     if (wide && !w.rows) s = ALORE_ERR_MEMORY;
     for (int i = 0; i < p->param_count && s == ALORE_OK; ++i) {
         const alo_param *q = &p->params[i];
-        const alo_tensor *t = &p->tensors[q->tensor];
         if (!q->base) continue;
         s = alo_base_tensor(&run, i, &w.from);
         if (s != ALORE_OK || !w.from) continue;
         if (q->segment != ALO_BASE) s = alore_weights_add(*packed, w.from);
         if (q->segment != ALO_BASE || s != ALORE_OK) continue;
         const alore_shape shape = alo_base_shape(p, i, true);
-        const alore_dtype words = alo_packs(p, i) && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
+        const bool packs = alo_packs(p, i);
+        const alore_dtype words = packs && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
         w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, words, shape, false, &s);
+        if (!w.to) continue;
+        w.t = &p->tensors[q->tensor];
         w.plain = !alo_copy_bytes(p, i, w.from);
         w.panel_words = alo_zu(shape.dims[1]) * alo_zu(shape.dims[2]);
-        if (!w.to) continue;
-        w.out = t->rows;
-        w.in = t->cols;
-        w.panels = (t->rows + p->level->panel - 1) / p->level->panel;
-        if (!alo_packs(p, i)) s = alo_take(&run, w.from, w.to);
-        else alo_parallel(ctx, alo_pack_task, &w, w.tasks);
-        for (int k = 0; k < w.tasks && s == ALORE_OK && alo_packs(p, i); ++k)
+        if (packs) alo_parallel(ctx, alo_pack_task, &w, w.tasks);
+        else s = alo_take(&run, w.from, w.to);
+        for (int k = 0; k < w.tasks && s == ALORE_OK && packs; ++k)
             if (!w.finite[k]) s = alo_take(&run, w.from, NULL); /* which says what is wrong */
         if (mapped) alo_give_back(mapped, w.from);
     }
@@ -8652,9 +8602,8 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
     return s;
 }
 
-/* Bind a run with its memory, and start from seed 0. Copies of base tensors go to `room`; NULL: none may. */
-static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_weights *base,
-                             unsigned char *room) {
+/* Bind a run with its memory, and start from seed 0. `o` keeps copies of base tensors; NULL: none may be. */
+static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_weights *base, alo_object *o) {
     if (base && base->origin && !p->level) base = base->origin;
     run->ctx = p->object.ctx;
     run->plan = p;
@@ -8669,15 +8618,15 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         alore_status s = alo_base_tensor(run, i, &t);
         if (s != ALORE_OK) return s;
         const size_t copy = base->origin ? 0 : alo_copy_bytes(p, i, t);
-        const void *data = copy ? room : t->data;
-        if (!data)
+        void *own = copy && o ? alo_keep_raw(o, copy, ALO_WIDE) : NULL;
+        if (copy && o && !own) return ALORE_ERR_MEMORY;
+        if (copy && !o)
             return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
                             t->name, alore_dtype_name(t->dtype));
         const bool packed = base->origin && alo_packs(p, i);
-        if (!base->origin) s = alo_take(run, t, copy ? room : NULL); /* packing has looked */
+        if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
-        if (copy) room += copy;
-        const alo_base entry = {data, packed};
+        const alo_base entry = {own ? own : t->data, packed};
         memcpy(run->memory + alo_zu(i) * sizeof entry, &entry, sizeof entry);
     }
     return alore_run_reset(run, 0);
@@ -8696,26 +8645,20 @@ ALORE_API alore_status alore_run_bind(alore_run *run, const alore_plan *p, const
     return alo_bind(run, p, base, NULL);
 }
 
-typedef struct alo_run_object { /* then its memory, then the tensors that it converted */
+typedef struct alo_run_object { /* then its memory; its pieces are tensors that it converted */
     alo_object object;
     alore_run run;
 } alo_run_object;
 
 ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights *base, alore_run **out) {
-    size_t align = alo_zu(p->opts.align), total = alo_align(p->memory.total, align);
-    size_t bytes = alo_sum(total, sizeof(alo_run_object) + align);
+    const size_t align = alo_zu(p->opts.align);
+    const size_t bytes = alo_sum(p->memory.total, sizeof(alo_run_object) + align);
     *out = NULL;
-    if (base && base->origin && !p->level) base = base->origin;
-    for (int i = 0; i < p->param_count; ++i) {
-        const alore_tensor *t = alore_weights_find(base, p->names + p->params[i].name);
-        if (t && p->params[i].segment == ALO_BASE && !base->origin)
-            bytes = alo_sum(bytes, alo_copy_bytes(p, i, t));
-    }
     alo_run_object *r = (alo_run_object *)alo_object_new(p->object.ctx, bytes, alo_object_free);
     if (!r) return ALORE_ERR_MEMORY;
     r->run.owner = &r->object;
     r->run.memory = (unsigned char *)(r + 1) + (align - (uintptr_t)(r + 1) % align);
-    alore_status s = alo_bind(&r->run, p, base, r->run.memory + total);
+    alore_status s = alo_bind(&r->run, p, base, &r->object);
     *out = s == ALORE_OK ? &r->run : NULL;
     if (s != ALORE_OK) alo_object_free(&r->object);
     return s;
@@ -9038,13 +8981,12 @@ static void alo_seal(alo_sealed *w, const void *numbers, size_t size, size_t cou
     }
 }
 
-ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *tag,
-                                              const alore_writer *writer) {
+ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *tag, const alore_writer *by) {
     const alore_plan *p = run->plan;
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     const uint64_t version = ALO_CHECKPOINT_VERSION | (uint64_t)p->real << 32;
     const uint64_t head[] = {ALO_CHECKPOINT_MARK, version, run->seed, run->step, p->learns, moments, n};
-    alo_sealed w = {writer, 0, true};
+    alo_sealed w = {by, 0, true};
     if (run->samples)
         return alo_fail(run->ctx, ALORE_ERR_ORDER, NULL,
                         "a checkpoint stands between steps; %u samples are pending", run->samples);
@@ -9056,10 +8998,9 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
     return w.fine ? ALORE_OK : alo_fail(run->ctx, ALORE_ERR_IO, NULL, "the writer hook failed");
 }
 
-ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, const void *data,
-                                             size_t bytes) {
+ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, const void *of, size_t bytes) {
     const alore_plan *p = run->plan;
-    const unsigned char *at = (const unsigned char *)data;
+    const unsigned char *at = (const unsigned char *)of;
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     uint64_t head[7];
     const size_t least = sizeof head + 8;
