@@ -4843,10 +4843,9 @@ static bool alo_json_uint(alo_json *j, uint64_t *out) {
     alo_json_space(j);
     const size_t first = j->at;
     uint64_t value = 0;
-    for (; alo_among("0123456789", alo_json_peek(j)) >= 0; ++j->at) {
-        unsigned digit = j->bytes[j->at] - (unsigned)'0';
-        if (value > (UINT64_MAX - digit) / 10) return alo_json_fail(j, "a number does not fit 64 bits");
-        value = 10 * value + digit;
+    for (int d; (d = alo_among("0123456789", alo_json_peek(j))) >= 0; ++j->at) {
+        if (value > (UINT64_MAX - (unsigned)d) / 10) return alo_json_fail(j, "a number does not fit 64 bits");
+        value = 10 * value + (unsigned)d;
     }
     if (j->at == first) return alo_json_fail(j, "a whole number is missing");
     if (j->at > first + 1 && j->bytes[first] == '0') return alo_json_fail(j, "a number begins with a zero");
@@ -7204,13 +7203,11 @@ static void *alo_plan_keep(alo_planner *s, const void *data, size_t bytes) {
     return own;
 }
 
-/* The index of new constants. */
 static int32_t alo_plan_attr(alo_planner *s, alo_attr attr) {
     ALO_PLAN_ADD(s, s->p, attr, s->p->attr_count, attr);
     return s->status ? 0 : s->p->attr_count - 1;
 }
 
-/* Insert an op before record `at`. */
 static void alo_insert(alo_planner *s, int at, alo_op op) { ALO_PLAN_ADD(s, s->p, op, at, op); }
 
 /* Append zero or copy, which no row names, on behalf of op `by`; NULL: ones, nobody's. */
@@ -7323,7 +7320,6 @@ static void alo_row_range(const alo_planner *s, const alo_op *op, int k, int *fi
     }
 }
 
-/* Is an output made in part? */
 static bool alo_is_part(const alo_planner *s, int32_t y) {
     return s->marks[y].last - s->marks[y].first < s->p->tensors[y].rows;
 }
@@ -8031,10 +8027,10 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const alo_level *level = alo_level_of(ctx->config.isa);
     p->rows_fn = plain ? &alo_rows_f32_reference : &level->rows;
     p->level = plain || b ? NULL : level;
-    p->form = p->opts.precision == ALORE_BF16 ? ALO_PACK_BF16 :
-              p->opts.precision ? ALO_PACK_I8 : ALO_PACK_F32;
+    const alore_dtype in = p->opts.precision;
+    p->form = !in ? ALO_PACK_F32 : in == ALORE_BF16 ? ALO_PACK_BF16 : ALO_PACK_I8;
     p->own = (uint8_t)(alo_cpu() >> 8);
-    if (p->opts.precision && (!p->level || p->level->panel < 4))
+    if (in && (!p->level || p->level->panel < 4))
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "these kernels have products in F32 only");
     if (plain) memcpy(p->kernels, alo_table_f32, sizeof p->kernels);
     if (!plain) alo_level_kernels(level, p->kernels);
@@ -8056,12 +8052,12 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
         alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
         alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report,
         alo_pass_cut};
-    alore_plan_opts o = ALORE_ZERO;
+    const alore_plan_opts none = ALORE_ZERO;
+    alore_plan_opts o = by ? *by : none;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;
     size_t total;
     const int most = m->block_count > 1 ? m->block_count - 1 : 0; /* the last block's forward just ran */
-    if (by) o = *by;
     *out = NULL;
     if (!m->finished) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the model is not finished");
     if (!o.batch) o.batch = 1;
@@ -8172,7 +8168,6 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
  * order on one lane: sums have one order whatever the number of lanes and threads. Where there is one lane,
  * the tasks of a record are split; a sum is never. */
 
-/* Number i of an array of the plan's numbers. */
 static double alo_get_real(const alore_plan *p, const void *array, size_t i) {
     return p->real == 8 ? ((const double *)array)[i] : (double)((const float *)array)[i];
 }
@@ -8187,14 +8182,10 @@ static void *alo_resolve(const alore_run *run, int32_t t, int lane, int slot, in
     const alore_plan *p = run->plan;
     const alo_tensor *x = &p->tensors[t], *root = &p->tensors[x->root];
     const size_t offset = (size_t)root->offset, numbers = offset * p->real;
-    const size_t at[] = {0,
-                         offset * sizeof(alo_base),
-                         p->at_params + numbers,
-                         p->at_frozen + numbers,
-                         p->at_grads + alo_zu(slot) * p->grads * p->real + numbers,
-                         p->at_once + offset,
+    const size_t at[] = {0, offset * sizeof(alo_base), p->at_params + numbers, p->at_frozen + numbers,
+                         p->at_grads + alo_zu(slot) * p->grads * p->real + numbers, p->at_once + offset,
                          p->at_io + alo_zu(sample) * alo_tensor_bytes(p, root) + offset,
-                         p->at_arena + alo_zu(lane) * p->lane + offset};
+                         p->at_arena + alo_zu(lane) * p->lane + offset}; /* as the segments follow */
     unsigned char *begin = run->memory + at[root->segment];
     if (root->segment == ALO_BASE) memcpy(&begin, run->memory + at[ALO_BASE], sizeof begin);
     return begin + alo_zu(x->column) * p->real;
@@ -8262,7 +8253,7 @@ ALORE_API bool alore_cache_holds(const alore_cache *cache, uint32_t item) {
     return item < cache->kept && *alo_cache_word(cache, item) == ALO_HELD;
 }
 
-/* Does a tensor that crosses the cut go into the cache as BF16? */
+/* Does a tensor go into the cache as BF16? */
 static bool alo_is_rounded(const alo_tensor *t, alore_dtype dtype) {
     return dtype == ALORE_BF16 && t->dtype == ALORE_F32;
 }
@@ -8354,7 +8345,6 @@ static unsigned char *alo_grad_slot(const alore_run *run, int slot) {
     return run->memory + run->plan->at_grads + alo_zu(slot) * run->plan->grads * run->plan->real;
 }
 
-/* Forget the gradients and the samples they came from. */
 static void alo_forget(alore_run *run) {
     memset(alo_grad_slot(run, 0), 0, run->plan->memory.grads);
     run->samples = 0;
@@ -8732,7 +8722,6 @@ static void alo_flat_run(alo_flat *f, alore_task task, size_t count) {
     if (count) alo_parallel(f->run->ctx, task, f, (int)((count - 1) / f->part) + 1);
 }
 
-/* Where a part ends. */
 static size_t alo_flat_end(const alo_flat *f, int part) {
     const size_t end = alo_zu(part + 1) * f->part;
     return end < f->count ? end : f->count;
@@ -8752,7 +8741,6 @@ static void alo_sum_slots(void *arg, int part) {
     }
 }
 
-/* Sum the slots, then run the once records' backward on the sum. */
 static void alo_reduce(alore_run *run) {
     const alore_plan *p = run->plan;
     alo_flat f = ALORE_ZERO;
@@ -8814,7 +8802,6 @@ static void alo_step_part(void *arg, int part) {
     }
 }
 
-/* b to the power of n, by squaring. */
 static double alo_power(double b, uint64_t n) {
     double x = 1;
     for (; n; n >>= 1, b *= b)
@@ -8899,14 +8886,13 @@ static alore_status alo_load_params(alore_run *run, const alore_weights *adapter
             alore_status s = alo_take(run, t, pass ? alo_resolve(run, q->tensor, 0, 0, 0) : NULL);
             if (s != ALORE_OK) return s;
         }
-        for (int i = 0; all && !pass && i < alore_weights_count(adapter); ++i) {
+        for (int i = 0, k; all && !pass && i < alore_weights_count(adapter); ++i) {
             const char *name = alore_weights_at(adapter, i)->name;
-            bool made = false;
-            for (const alo_param *q = p->params; !made && q < p->params + p->param_count; ++q)
-                made = q->segment != ALO_BASE && !strcmp(p->names + q->name, name);
-            if (!made)
-                return alo_fail(run->ctx, ALORE_ERR_NAME, name,
-                                "the adapter holds %s, which its rules do not make", name);
+            for (k = 0; k < p->param_count; ++k)
+                if (p->params[k].segment != ALO_BASE && !strcmp(p->names + p->params[k].name, name)) break;
+            if (k < p->param_count) continue;
+            return alo_fail(run->ctx, ALORE_ERR_NAME, name,
+                            "the adapter holds %s, which its rules do not make", name);
         }
     }
     return ALORE_OK;
@@ -8937,12 +8923,11 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
     if (s == ALORE_OK && p->backbone) s = alore_weights_set_meta(w, "alore.backbone", p->names + p->backbone);
     if (s == ALORE_OK && run->weights) s = alore_weights_set_meta(w, "alore.base", digits);
     if (s == ALORE_OK && frozen.bytes) {
-        frozen.data = (char *)alo_new(run->ctx, frozen.bytes);
+        frozen.data = (char *)alo_keep(&w->object, frozen.bytes, NULL, 0);
         for (int i = 0; frozen.data && i < p->param_count; ++i)
             if (p->params[i].segment == ALO_FROZEN)
                 alo_print(&frozen, frozen.used ? ",%s" : "%s", p->names + p->params[i].name);
         s = frozen.data ? alore_weights_set_meta(w, "alore.frozen", frozen.data) : ALORE_ERR_MEMORY;
-        alo_free(run->ctx, frozen.data, frozen.bytes);
     }
     if (s != ALORE_OK) alore_weights_destroy(w);
     *adapter = s == ALORE_OK ? w : NULL;
