@@ -926,23 +926,18 @@ static void alo_free(alore_ctx *ctx, void *block, size_t bytes) {
     if (block) ctx->config.allocator.release(ctx->config.allocator.user, block, bytes ? bytes : 1);
 }
 
-/* The array with room for one more than `count` elements, moved if need be. NULL: the old one stands. */
-static void *alo_grow(alore_ctx *ctx, void *array, int count, int *room, size_t element) {
-    if (count < *room) return array;
-    int more = *room ? 2 * *room : 16;
-    void *wider = alo_new(ctx, *room >> 28 ? SIZE_MAX : alo_mul(alo_zu(more), element));
-    if (!wider) return NULL;
-    if (array) memcpy(wider, array, alo_zu(count) * element);
-    alo_free(ctx, array, alo_zu(*room) * element);
-    *room = more;
-    return wider;
-}
+enum { ALO_PIECE = 16, ALO_WIDE = 64 }; /* alignments of what an object keeps */
+typedef struct alo_piece { /* of an object's memory, which stands behind */
+    struct alo_piece *next;
+    size_t bytes;
+} alo_piece;
 
 typedef struct alo_object { /* the first member of whatever a context owns */
     alore_ctx *ctx;
     struct alo_object *before, *after;
     void (*destroy)(struct alo_object *self);
     size_t bytes;
+    alo_piece *pieces; /* which live as long as it */
 } alo_object;
 
 /* A zeroed object of `bytes` in the context's list, or NULL with the error set. */
@@ -958,11 +953,66 @@ static alo_object *alo_object_new(alore_ctx *ctx, size_t bytes, void (*destroy)(
     return o;
 }
 
-/* Take it out of the list and free the block itself; its parts are freed before. */
+/* Take it out of the list and free it with its pieces. */
 static void alo_object_free(alo_object *o) {
     *(o->before ? &o->before->after : &o->ctx->objects) = o->after;
     if (o->after) o->after->before = o->before;
+    for (alo_piece *b = o->pieces, *next; b; b = next) {
+        next = b->next;
+        alo_free(o->ctx, b, b->bytes);
+    }
     alo_free(o->ctx, o, o->bytes);
+}
+
+/* Memory that lives as long as the object, NULL with the error set: of any content, `skip` bytes behind the
+ * piece; or beginning with `copied` bytes of `from`, and zeroed behind. */
+static void *alo_keep_raw(alo_object *o, size_t bytes, size_t skip) {
+    const size_t all = alo_sum(skip, bytes);
+    alo_piece *b = (alo_piece *)alo_raw(o->ctx, all);
+    if (!b) return NULL;
+    b->next = o->pieces;
+    b->bytes = all;
+    o->pieces = b;
+    return (char *)b + skip;
+}
+
+static void *alo_keep(alo_object *o, size_t bytes, const void *from, size_t copied) {
+    char *to = (char *)alo_keep_raw(o, bytes, ALO_PIECE);
+    if (!to) return NULL;
+    if (copied) memcpy(to, from, copied);
+    memset(to + copied, 0, bytes - copied);
+    return to;
+}
+
+/* Free a piece before the object goes. */
+static void alo_release(alo_object *o, void *data) {
+    alo_piece **at = &o->pieces, *b;
+    while (*at && (void *)((char *)*at + ALO_PIECE) != data) at = &(*at)->next;
+    b = *at;
+    if (b) *at = b->next;
+    if (b) alo_free(o->ctx, b, b->bytes);
+}
+
+/* Insert a copy of `one` before element `at` of an array of the object's, where `count` stand. `list` is the
+ * address of a typed pointer, which a void ** may not alias. False: no memory, and all is as it was. */
+static bool alo_list_add(alo_object *o, void *list, int *count, int *room, int at, const void *one,
+                         size_t bytes) {
+    char *array, *old;
+    memcpy(&old, list, sizeof old);
+    array = old;
+    if (*count == *room) {
+        const int more = *room ? 2 * *room : 16;
+        const size_t wide = *room >> 28 ? SIZE_MAX : alo_mul(alo_zu(more), bytes);
+        array = (char *)alo_keep(o, wide, old, alo_zu(*count) * bytes);
+        if (!array) return false;
+        *room = more;
+        memcpy(list, &array, sizeof array);
+        alo_release(o, old);
+    }
+    array += alo_zu(at) * bytes;
+    memmove(array + bytes, array, alo_zu((*count)++ - at) * bytes);
+    memcpy(array, one, bytes);
+    return true;
 }
 
 ALORE_API uint32_t alore_version(void) {
@@ -4945,10 +4995,9 @@ static bool alo_json_uint(alo_json *j, uint64_t *out) {
     alo_json_space(j);
     const size_t first = j->at;
     uint64_t value = 0;
-    for (; alo_among("0123456789", alo_json_peek(j)) >= 0; ++j->at) {
-        unsigned digit = j->bytes[j->at] - (unsigned)'0';
-        if (value > (UINT64_MAX - digit) / 10) return alo_json_fail(j, "a number does not fit 64 bits");
-        value = 10 * value + digit;
+    for (int d; (d = alo_among("0123456789", alo_json_peek(j))) >= 0; ++j->at) {
+        if (value > (UINT64_MAX - (unsigned)d) / 10) return alo_json_fail(j, "a number does not fit 64 bits");
+        value = 10 * value + (unsigned)d;
     }
     if (j->at == first) return alo_json_fail(j, "a whole number is missing");
     if (j->at > first + 1 && j->bytes[first] == '0') return alo_json_fail(j, "a number begins with a zero");
@@ -5019,12 +5068,10 @@ static bool alo_json_string(alo_json *j, alo_text *out) {
 #    include <sys/mman.h>
 #    include <unistd.h>
 #    if defined(MADV_DONTNEED) /* POSIX has it, too, but there glibc does nothing */
-#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, MADV_DONTNEED)
+#        define ALO_FORGET MADV_DONTNEED
 #    elif defined(__linux__)
 extern int madvise(void *, size_t, int); /* which strict C hides */
-#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, 4)
-#    else
-#        define ALO_FORGET(p, bytes) (void)(p)
+#        define ALO_FORGET 4
 #    endif
 #endif
 
@@ -5089,31 +5136,14 @@ typedef struct alo_shelf {
     int count, room;
 } alo_shelf;
 
-typedef struct alo_piece { /* of a set's memory, which stands behind */
-    struct alo_piece *next;
-    size_t bytes;
-} alo_piece;
-
 struct alore_weights {
     alo_object object;
     alo_shelf by_place, by_name; /* the tensors; the tensors by name and then the metadata by key */
-    alo_piece *blocks;           /* entries with their extents, strings, and a file that is not mapped */
     char *text;                  /* where the next string of the header goes */
-    void *file;                  /* NULL: borrowed */
+    void *file;                  /* mapped, or among the pieces; NULL: borrowed */
     size_t file_bytes;
     const alore_weights *origin; /* of a packed set; else NULL */
 };
-
-/* Zeroed memory that lives as long as the set; it begins with `copied` bytes of `from`. */
-static void *alo_set_room(alore_weights *w, size_t bytes, const void *from, size_t copied) {
-    size_t all = alo_sum(sizeof(alo_piece), bytes);
-    alo_piece *b = (alo_piece *)alo_new(w->object.ctx, all);
-    if (!b) return NULL;
-    b->next = w->blocks;
-    b->bytes = all;
-    w->blocks = b;
-    return copied ? memcpy(b + 1, from, copied) : b + 1;
-}
 
 /* By name, metadata behind; or by the data's begin, and of those that begin there the empty ones first. */
 static int alo_compare(const alo_kept *a, const alo_kept *b, bool by_place) {
@@ -5157,41 +5187,29 @@ static alo_kept *alo_find(const alore_weights *w, const char *name, size_t bytes
 
 /* Keep a copy of the entry, whose strings lie in the set already, and of its extents. */
 static bool alo_keep_entry(alore_weights *w, const alo_kept *from, int place) {
+    alo_object *o = &w->object;
+    alo_shelf *x = &w->by_place, *y = &w->by_name;
     size_t bytes = alo_zu(from->t.rank) * sizeof *from->t.dims;
-    alo_kept *e = (alo_kept *)alo_set_room(w, sizeof *e + bytes, from, sizeof *e);
+    alo_kept *e = (alo_kept *)alo_keep(o, sizeof *e + bytes, from, sizeof *e);
     if (!e) return false;
-    for (int i = 0; i < 2; ++i) {
-        alo_shelf *x = i ? &w->by_name : &w->by_place;
-        void *at = alo_grow(w->object.ctx, x->at, x->count, &x->room, sizeof *x->at);
-        if (!at) return false;
-        x->at = (alo_kept **)at;
-    }
-    alo_kept **at = w->by_name.at + place;
-    memmove(at + 1, at, alo_zu(w->by_name.count++ - place) * sizeof *at);
-    *at = e;
-    if (!e->meta) w->by_place.at[w->by_place.count++] = e;
     if (bytes) e->t.dims = (const uint64_t *)memcpy(e + 1, from->t.dims, bytes);
-    return true;
+    if (!e->meta && !alo_list_add(o, &x->at, &x->count, &x->room, x->count, &e, sizeof e)) return false;
+    if (alo_list_add(o, &y->at, &y->count, &y->room, place, &e, sizeof e)) return true;
+    x->count -= !e->meta;
+    return false;
+}
+
+static void alo_weights_free(alo_object *o) {
+#ifdef ALO_FILES_POSIX
+    const alore_weights *w = (const alore_weights *)(void *)o;
+    if (w->file) munmap(w->file, w->file_bytes);
+#endif
+    alo_object_free(o);
 }
 
 ALORE_API void alore_weights_destroy(alore_weights *w) {
-    if (!w) return;
-    alore_ctx *ctx = w->object.ctx;
-    for (int i = 0; i < w->by_place.count; ++i)
-        alo_free(ctx, w->by_place.at[i]->own, w->by_place.at[i]->t.bytes);
-    alo_free(ctx, w->by_place.at, alo_zu(w->by_place.room) * sizeof *w->by_place.at);
-    alo_free(ctx, w->by_name.at, alo_zu(w->by_name.room) * sizeof *w->by_name.at);
-    for (alo_piece *b = w->blocks, *next; b; b = next) {
-        next = b->next;
-        alo_free(ctx, b, b->bytes);
-    }
-#ifdef ALO_FILES_POSIX
-    if (w->file) munmap(w->file, w->file_bytes);
-#endif
-    alo_object_free(&w->object);
+    if (w) alo_weights_free(&w->object);
 }
-
-static void alo_weights_free(alo_object *o) { alore_weights_destroy((alore_weights *)(void *)o); }
 
 ALORE_API alore_status alore_weights_create(alore_ctx *ctx, alore_weights **out) {
     if (!ctx || !out) return ALORE_ERR_ARGUMENT;
@@ -5244,17 +5262,16 @@ static bool alo_read_tensor(alo_json *j, alore_weights *w, alo_kept *e) {
         if (!alo_json_take(j, ':', "a colon is missing")) return false;
         seen |= 1u << field;
         if (field == 0) {
-            e->t.dtype =
-                (alore_dtype)alo_read_word(j, alo_dtype_names, ALO_DTYPES, "the type %s is not known");
+            int type = alo_read_word(j, alo_dtype_names, ALO_DTYPES, "the type %s is not known");
+            e->t.dtype = (alore_dtype)type;
             continue;
         }
         uint64_t *list = field == 1 ? dims : offsets;
         size_t count = 0, most = field == 1 ? (size_t)ALO_MAX_RANK : 2;
         if (!alo_json_take(j, '[', "an array is missing")) return false;
-        while (alo_json_more(j, ']', &count)) {
+        while (alo_json_more(j, ']', &count))
             if (count > most || !alo_json_uint(j, list + count - 1))
                 return alo_json_fail(j, "an array is too long");
-        }
         if (field == 1) e->t.rank = (int)count;
         if (field == 2 && count != 2) return alo_json_fail(j, "data_offsets are not two");
     }
@@ -5262,13 +5279,14 @@ static bool alo_read_tensor(alo_json *j, alore_weights *w, alo_kept *e) {
     if (seen != 7) return alo_json_fail(j, "dtype, shape or data_offsets is missing");
     e->t.dims = dims;
     uint64_t need = alo_shape_bytes(&e->t), have = offsets[1] - offsets[0];
-    bool inside = offsets[0] <= offsets[1] && offsets[1] <= data;
-    if (!inside || have != need) {
-        j->at = e->place;
-        return inside ? alo_json_fail(j, "type and shape take %u bytes, data_offsets hold %u", need, have)
-                      : alo_json_fail(j, "data_offsets %u to %u do not lie in %z bytes of data", offsets[0],
-                                      offsets[1], data);
-    }
+    const size_t behind = j->at;
+    j->at = e->place; /* of which a failure tells */
+    if (offsets[0] > offsets[1] || offsets[1] > data)
+        return alo_json_fail(j, "data_offsets %u to %u do not lie in %z bytes of data", offsets[0],
+                             offsets[1], data);
+    if (have != need)
+        return alo_json_fail(j, "type and shape take %u bytes, data_offsets hold %u", need, have);
+    j->at = behind;
     e->t.data = j->bytes + j->end + (size_t)offsets[0];
     e->t.bytes = (size_t)have;
     return alo_keep_entry(w, e, w->by_name.count);
@@ -5321,16 +5339,15 @@ static bool alo_read_file(alore_weights *w, const void *file, size_t bytes) {
                              ALO_MAX_HEADER);
     j.at = 8;
     j.end = 8 + (size_t)header;
-    w->text = (char *)alo_set_room(w, (size_t)header, NULL, 0);
+    w->text = (char *)alo_keep(&w->object, (size_t)header, NULL, 0);
     if (!w->text || !alo_read_header(&j, w)) return false;
     alo_sort(&w->by_name, false);
     alo_sort(&w->by_place, true);
     for (int i = 1; i < w->by_name.count; ++i) {
         const alo_kept *a = w->by_name.at[i - 1], *b = w->by_name.at[i];
         if (alo_compare(a, b, false) != 0) continue;
-        size_t first = a->place < b->place ? a->place : b->place;
-        j.at = j.name = a->place + b->place - first;
-        return alo_json_fail(&j, "the name at byte %z stands again", first);
+        j.at = j.name = alo_most(a->place, b->place);
+        return alo_json_fail(&j, "the name at byte %z stands again", a->place + b->place - j.at);
     }
     size_t next = 0, data = bytes - j.end;
     for (int i = 0; i < w->by_place.count; next += w->by_place.at[i++]->t.bytes) {
@@ -5355,13 +5372,11 @@ static alore_status alo_open(alore_weights *w, const void *file, size_t bytes, a
     return ctx->error.status;
 }
 
-ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t bytes,
-                                          alore_weights **out) {
+ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t n, alore_weights **out) {
     alore_weights *w;
     if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     if (!file) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no bytes to open");
-    alore_status s = alore_weights_create(ctx, &w);
-    return s == ALORE_OK ? alo_open(w, file, bytes, out) : s;
+    return alore_weights_create(ctx, &w) ? ALORE_ERR_MEMORY : alo_open(w, file, n, out);
 }
 
 /* name_bytes 0: the name ends at its NUL. bytes 0: what type and shape take. */
@@ -5388,11 +5403,10 @@ static alore_status alo_weights_add(alore_weights *w, const alore_tensor *t, boo
                                                                               : NULL;
     if (wrong) return alo_fail(ctx, ALORE_ERR_NAME, t->name, wrong);
     e.t.bytes = (size_t)need;
-    e.t.name = (const char *)alo_set_room(w, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
-    if (!t->data) e.t.data = e.own = zeroed ? alo_new(ctx, e.t.bytes) : alo_raw(ctx, e.t.bytes);
-    if (e.t.name && e.t.data && alo_keep_entry(w, &e, place)) return ALORE_OK;
-    alo_free(ctx, e.own, e.t.bytes);
-    return ALORE_ERR_MEMORY;
+    e.t.name = (const char *)alo_keep(&w->object, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
+    if (!t->data) e.t.data = e.own = alo_keep_raw(&w->object, e.t.bytes, ALO_WIDE);
+    if (e.own && zeroed) memset(e.own, 0, e.t.bytes);
+    return e.t.name && e.t.data && alo_keep_entry(w, &e, place) ? ALORE_OK : ALORE_ERR_MEMORY;
 }
 
 ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t) {
@@ -5416,8 +5430,8 @@ ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key,
     e.t.bytes = strlen(value);
     if (!alo_is_utf8(key, e.t.name_bytes) || !alo_is_utf8(value, e.t.bytes))
         return alo_fail(w->object.ctx, ALORE_ERR_ARGUMENT, NULL, "metadata is not UTF-8");
-    e.t.name = (const char *)alo_set_room(w, e.t.name_bytes + 1, key, e.t.name_bytes);
-    e.t.data = alo_set_room(w, e.t.bytes + 1, value, e.t.bytes);
+    e.t.name = (const char *)alo_keep(&w->object, e.t.name_bytes + 1, key, e.t.name_bytes);
+    e.t.data = alo_keep(&w->object, e.t.bytes + 1, value, e.t.bytes);
     if (!e.t.name || !e.t.data || (!old && !alo_keep_entry(w, &e, place))) return ALORE_ERR_MEMORY;
     if (old) *old = e;
     return ALORE_OK;
@@ -5453,17 +5467,15 @@ ALORE_API int alore_weights_meta_count(const alore_weights *w) {
     return w ? w->by_name.count - w->by_place.count : 0;
 }
 
-ALORE_API void alore_weights_meta_at(const alore_weights *w, int index, const char **key,
-                                     const char **value) {
-    bool inside = index >= 0 && index < alore_weights_meta_count(w);
-    const alore_tensor *t = inside ? &w->by_name.at[w->by_place.count + index]->t : NULL;
+ALORE_API void alore_weights_meta_at(const alore_weights *w, int i, const char **key, const char **value) {
+    bool inside = i >= 0 && i < alore_weights_meta_count(w);
+    const alore_tensor *t = inside ? &w->by_name.at[w->by_place.count + i]->t : NULL;
     if (key) *key = t ? t->name : NULL;
     if (value) *value = t ? (const char *)t->data : NULL;
 }
 
-/* The fingerprint chains little-endian words, the last of a run padded with zeros, with the primes of
- * xxHash64. Each step is a bijection of h and of the word, so one changed word always changes the hash; the
- * end is the finaliser of MurmurHash3. */
+/* Chains little-endian words, the last of a run padded with zeros, with the primes of xxHash64. A step is a
+ * bijection of h and of the word: one changed word changes the hash. It ends as MurmurHash3 does. */
 static uint64_t alo_hash_word(uint64_t h, uint64_t word) {
     h ^= word * UINT64_C(0x9e3779b185ebca87);
     return (h << 29 | h >> 35) * UINT64_C(0xc2b2ae3d27d4eb4f);
@@ -5530,30 +5542,26 @@ static bool alo_put_header(alo_text *text, const alore_weights *w, uint64_t leng
     return end != SIZE_MAX;
 }
 
-static alore_status alo_write(alore_ctx *ctx, const alore_writer *writer, const void *data, size_t bytes) {
-    if (!bytes || writer->write(writer->user, data, bytes)) return ALORE_OK;
-    return alo_fail(ctx, ALORE_ERR_IO, NULL, "the writer refused a piece of %z bytes", bytes);
-}
-
 ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_writer *writer) {
     if (!w) return ALORE_ERR_ARGUMENT;
     alore_ctx *ctx = w->object.ctx;
     if (!writer || !writer->write) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no writer");
     alo_text text = {NULL, 0, 0};
     bool fits = alo_put_header(&text, w, 0);
-    size_t bytes = text.used;
-    if (!fits || bytes - 8 > ALO_MAX_HEADER)
-        return alo_fail(ctx, ALORE_ERR_CAPACITY, NULL, "a header of %z bytes, or its data, is too large",
-                        bytes - 8);
+    size_t bytes = text.used, n = bytes - 8;
+    if (!fits || n > ALO_MAX_HEADER)
+        return alo_fail(ctx, ALORE_ERR_CAPACITY, NULL, "a header of %z bytes, or its data, is too large", n);
     text.bytes = bytes + 1;
     text.used = 0;
     text.data = (char *)alo_new(ctx, text.bytes);
     if (!text.data) return ALORE_ERR_MEMORY;
-    alo_put_header(&text, w, bytes - 8);
-    alore_status s = alo_write(ctx, writer, text.data, bytes);
-    for (int k = 0; k < 4 * w->by_place.count && s == ALORE_OK; ++k) {
-        const alore_tensor *t = alo_write_at(w, k);
-        if (t) s = alo_write(ctx, writer, t->data, t->bytes);
+    alo_put_header(&text, w, n);
+    const alore_tensor header = {NULL, 0, text.data, bytes, NULL, 0, ALORE_U8};
+    alore_status s = ALORE_OK;
+    for (int k = -1; k < 4 * w->by_place.count && s == ALORE_OK; ++k) {
+        const alore_tensor *t = k < 0 ? &header : alo_write_at(w, k);
+        if (t && t->bytes && !writer->write(writer->user, t->data, t->bytes))
+            s = alo_fail(ctx, ALORE_ERR_IO, NULL, "the writer refused a piece of %z bytes", t->bytes);
     }
     alo_free(ctx, text.data, text.bytes);
     return s;
@@ -5561,12 +5569,12 @@ ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_w
 
 /* The pages that only tensor t of a mapped file lies on leave the memory; they come again when read. */
 static void alo_give_back(const alore_weights *w, const alore_tensor *t) {
-#ifdef ALO_FILES_POSIX
+#ifdef ALO_FORGET
     const uintptr_t page = 65536, begin = ((uintptr_t)t->data + page - 1) / page * page;
     const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page;
     const uintptr_t file = (uintptr_t)w->file;
     if (w->file && end > begin && begin >= file && end <= file + w->file_bytes)
-        ALO_FORGET((void *)begin, end - begin);
+        (void)madvise((void *)begin, end - begin, ALO_FORGET);
 #else
     (void)w, (void)t;
 #endif
@@ -5588,7 +5596,7 @@ static void *alo_file_hold(alore_weights *w, const char *path, size_t *bytes) {
     FILE *file = fopen(path, "rb");
     long end = file && !fseek(file, 0, SEEK_END) ? ftell(file) : -1;
     *bytes = end > 0 ? (size_t)end : 0;
-    if (*bytes) held = alo_set_room(w, *bytes, NULL, 0);
+    if (*bytes) held = alo_keep(&w->object, *bytes, NULL, 0);
     if (held && (fseek(file, 0, SEEK_SET) || fread(held, 1, *bytes, file) != *bytes)) held = NULL;
     if (file) fclose(file);
 #    endif
@@ -5674,7 +5682,7 @@ typedef struct alo_site {
     alore_shape weight;        /* as files have it                                  */
 } alo_site;
 
-typedef struct alo_block { void *data; size_t bytes; } alo_block; /* owned by a model or plan */
+typedef struct alo_block { void *data; size_t bytes; } alo_block; /* constants of ops       */
 
 #define ALO_LISTS(X) \
     X(tensor, alo_tensor) X(op, alo_op) X(attr, alo_attr) X(param, alo_param) \
@@ -5731,20 +5739,16 @@ static alore_id alo_starved(alore_model *m) {
     return 0;
 }
 
-/* Append a copy of `element`. `list` is the address of a typed pointer, which a void ** may not alias. */
-static bool alo_list_add(alore_model *m, void *list, int *count, int *room, const void *one, size_t bytes) {
-    void *array;
-    memcpy(&array, list, sizeof array);
-    array = alo_grow(alo_ctx(m), array, *count, room, bytes);
-    if (!array) return alo_starved(m);
-    memcpy(list, &array, sizeof array);
-    memcpy((char *)array + alo_zu((*count)++) * bytes, one, bytes);
-    return true;
-}
-
 /* Append `element` to one of the lists above. */
 #define ALO_ADD(m, name, element) \
-    alo_list_add(m, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, &(element), sizeof(element))
+    (alo_list_add(&(m)->object, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, (m)->name##_count, \
+                  &(element), sizeof(element)) || alo_starved(m))
+
+/* One more byte of the string table. */
+static bool alo_name_add(alore_model *m, const char *byte) {
+    return alo_list_add(&m->object, &m->names, &m->name_bytes, &m->name_room, m->name_bytes, byte, 1) ||
+           alo_starved(m);
+}
 
 /* Offset of a copy of `text` in the string table, 0 for "" and when memory fails. */
 static int32_t alo_intern(alore_model *m, const char *text) {
@@ -5752,34 +5756,23 @@ static int32_t alo_intern(alore_model *m, const char *text) {
     const size_t bytes = strlen(text) + 1;
     if (bytes > 65536) return alo_wrong(m, ALORE_ERR_NAME, "a name of %z bytes", bytes);
     for (size_t i = 0; i < bytes && *text; ++i)
-        if (!alo_list_add(m, &m->names, &m->name_bytes, &m->name_room, text + i, 1)) return 0;
+        if (!alo_name_add(m, text + i)) return 0;
     return *text ? at : 0;
 }
 
-#define ALO_LIST_FREE(name, type) alo_free(o->ctx, m->name##s, alo_zu(m->name##_room) * sizeof(type));
-
-static void alo_model_free(alo_object *o) {
-    alore_model *m = (alore_model *)o;
-    for (int i = 0; i < m->table_count; ++i) alo_free(o->ctx, m->tables[i].data, m->tables[i].bytes);
-    ALO_LISTS(ALO_LIST_FREE)
-    alo_free(o->ctx, m->names, alo_zu(m->name_room));
-    alo_object_free(o);
-}
-
 ALORE_API void alore_model_destroy(alore_model *m) {
-    if (m) alo_model_free(&m->object);
+    if (m) alo_object_free(&m->object);
 }
 
 ALORE_API alore_status alore_model_create(alore_ctx *ctx, alore_model **out) {
     const alo_tensor none = ALORE_ZERO;
     const alo_attr zeros = ALORE_ZERO, one = {1.0f, 0, 0, 0, 0, 0, 0, NULL, NULL};
-    alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_model_free);
+    alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_object_free);
     if (!m) return ALORE_ERR_MEMORY;
     m->site = m->rule = m->block = -1;
-    if (alo_list_add(m, &m->names, &m->name_bytes, &m->name_room, "", 1) && ALO_ADD(m, tensor, none) &&
-        ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one)) /* attributes 0: zeros, 1: x = 1 */
-        return ALORE_OK;
-    alo_model_free(&m->object);
+    if (alo_name_add(m, "") && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
+        return ALORE_OK; /* attributes 0: zeros, 1: x = 1 */
+    alo_object_free(&m->object);
     *out = NULL;
     return ALORE_ERR_MEMORY;
 }
@@ -5852,20 +5845,17 @@ static alore_id alo_record_like(alore_model *m, int code, alo_attr attr, alore_i
 /* A copy of constants that ops point to, owned by the model. */
 static const void *alo_table(alore_model *m, const void *data, size_t count, size_t each) {
     const size_t bytes = alo_mul(count, each);
-    alo_block b = {alo_new(alo_ctx(m), bytes), bytes};
-    if (b.data && ALO_ADD(m, table, b)) return memcpy(b.data, data, bytes);
-    alo_free(alo_ctx(m), b.data, bytes);
-    alo_starved(m);
-    return NULL;
+    alo_block b = {alo_keep(&m->object, bytes, data, bytes), bytes};
+    return (b.data || alo_starved(m)) && ALO_ADD(m, table, b) ? b.data : NULL;
 }
 
 /* ---- Names, scopes, sites ---- */
 ALORE_API void alore_blocks(alore_model *m, int count) {
     m->blocks = count;
-    for (int i = 0; i < m->item_count; ++i)
-        if (m->items[i].last >= count)
-            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, m->items[i].text),
-                      m->items[i].last, count - 1);
+    for (const alo_item *x = m->items; x < m->items + m->item_count; ++x)
+        if (x->last >= count)
+            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, x->text), x->last,
+                      count - 1);
 }
 
 ALORE_API void alore_grid(alore_model *m, int prefix, int height, int width) {
@@ -6033,11 +6023,12 @@ static size_t alo_count(alore_shape s) {
     return n;
 }
 
-/* "[4, 12, 4]" */
-static void alo_put_shape(alo_text *t, alore_shape s) {
-    alo_put(t, "[", 1);
-    for (int i = 0; i < s.rank; ++i) alo_print(t, i ? ", %d" : "%d", s.dims[i]);
-    alo_put(t, "]", 1);
+/* "[4, 12, 4]", in a place of 64 bytes. */
+static const char *alo_shape_text(char *place, alore_shape s) {
+    alo_text t = {place, 64, 0};
+    for (int i = 0; i < s.rank; ++i) alo_print(&t, i ? ", %d" : "[%d", s.dims[i]);
+    alo_print(&t, s.rank ? "]" : "[]");
+    return place;
 }
 
 /* The tensor behind a shape: leading extents are rows, a vector is one row. */
@@ -6080,8 +6071,7 @@ ALORE_API alore_id alore_base(alore_model *m, const char *name, alore_shape shap
     const alore_kind kind = open ? m->sites[m->site].s.kind : ALORE_KIND_NONE;
     char full[ALO_NAME_BYTES];
     int segment = ALO_BASE;
-    if (m->error.status) return 0;
-    if (!alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
+    if (m->error.status || !alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
     if (alo_param_find(m, full) >= 0) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
     for (int r = 0; r < m->rule_count; ++r)
         for (int i = 0; i < m->rules[r].count && !m->rules[r].method; ++i) {
@@ -6127,7 +6117,6 @@ static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape,
     const bool own = share == ALORE_OWN || share == ALORE_SITE, kind = share == ALORE_KIND;
     const bool parted = share != ALORE_SITE && share != ALORE_WIDEST;
     char full[ALO_NAME_BYTES], old[64], now[64], part[2] = {parted ? m->part : (char)0, 0};
-    alo_text a = {old, sizeof old, 0}, b = {now, sizeof now, 0};
     if (m->error.status) return 0;
     if (m->site < 0 || m->rule < 0) return alo_wrong(m, ALORE_ERR_ORDER, "alore_param outside of a method");
     if (!alo_compose(m, full, "%s%s%s.%s%s%s%s%s", own ? alo_where(m) : "", own ? "." : "",
@@ -6140,9 +6129,8 @@ static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape,
     if (i < 0) i = m->param_count - 1;
     if (share == ALORE_WIDEST) return alo_leading(m, &m->params[i], shape, start);
     if (!memcmp(&m->params[i].shape, &shape, sizeof shape)) return m->params[i].tensor;
-    alo_put_shape(&a, m->params[i].shape);
-    alo_put_shape(&b, shape);
-    return alo_wrong(m, ALORE_ERR_SHAPE, "%s is shared, but %s here and %s before", full, now, old);
+    return alo_wrong(m, ALORE_ERR_SHAPE, "%s is shared, but %s here and %s before", full,
+                     alo_shape_text(now, shape), alo_shape_text(old, m->params[i].shape));
 }
 
 ALORE_API alore_id alore_param(alore_model *m, const char *name, alore_shape shape, alore_share share,
@@ -6319,14 +6307,11 @@ ALORE_API alore_id alore_add_columns(alore_model *m, alore_id x, alore_id y, int
 
 /* Whole numbers of the model's own, for a table; NULL after a mistake. */
 static int32_t *alo_ints(alore_model *m, size_t count) {
-    alo_block b = {NULL, alo_mul(count, sizeof(int32_t))};
+    const size_t bytes = alo_mul(count, sizeof(int32_t));
     if (count > (size_t)1 << 24) alo_wrong(m, ALORE_ERR_SHAPE, "a table of %z entries", count);
     if (m->error.status) return NULL;
-    b.data = alo_new(alo_ctx(m), b.bytes);
-    if (b.data && ALO_ADD(m, table, b)) return (int32_t *)b.data;
-    alo_free(alo_ctx(m), b.data, b.bytes);
-    alo_starved(m);
-    return NULL;
+    const alo_block b = {alo_keep(&m->object, bytes, NULL, 0), bytes};
+    return (b.data || alo_starved(m)) && ALO_ADD(m, table, b) ? (int32_t *)b.data : NULL;
 }
 
 /* A gather by a table of the model's own. */
@@ -7969,13 +7954,11 @@ struct alore_plan {
     alo_tensor     *tensors;
     alo_op         *ops;       /* an op's `site` is the offset of its name          */
     alo_attr       *attrs;
-    alo_block      *blocks;    /* where the arrays below lie                        */
     alo_param      *params;    /* base tensors, learning and frozen ones            */
     alo_hole       *holes;     /* the larger ones first                             */
     size_t         *scratch_at, *scratch_each; /* of each record, in the lane; bytes of a part */
     char           *names;
-    int tensor_count, op_count, attr_count, block_count, tensor_room, op_room, attr_room, block_room;
-    int param_count, hole_count;
+    int tensor_count, op_count, attr_count, tensor_room, op_room, attr_room, param_count, hole_count;
     int once, forward, backward; /* ends of the first three phases; the rest is after */
     int cut, crossing_count;   /* the records once .. cut-1 depend on the sample alone */
     int32_t *crossing;         /* tensors that they make and others read            */
@@ -7999,30 +7982,28 @@ typedef struct alo_base {      /* a base tensor in a run's memory               
 typedef struct alo_planner {
     const alore_model *m;
     alore_plan  *p;
-    alore_ctx   *ctx;
     alo_mark    *marks;        /* one for each of the plan's tensors                */
-    int mark_room, recompute;  /* of how many blocks, earliest first                */
+    int mark_count, mark_room, recompute; /* of how many blocks, earliest first     */
     alore_status status;
 } alo_planner;
 /* clang-format on */
 
+/* Insert an element into one of the lists of `of`, which is the plan or its planner. */
+#define ALO_PLAN_ADD(s, of, name, at, element) \
+    ((s)->status = alo_list_add(&(s)->p->object, &(of)->name##s, &(of)->name##_count, &(of)->name##_room, \
+                                at, &(element), sizeof(element)) ? (s)->status : ALORE_ERR_MEMORY)
+
 /* A new tensor like `like`, anonymous, with marks. Index 0 is "none". */
 static int32_t alo_plan_tensor(alo_planner *s, alo_tensor like) {
-    alore_plan *p = s->p;
-    const int32_t id = p->tensor_count;
-    void *tensors = alo_grow(s->ctx, p->tensors, id, &p->tensor_room, sizeof like);
-    void *marks = alo_grow(s->ctx, s->marks, id, &s->mark_room, sizeof *s->marks);
-    if (tensors) p->tensors = (alo_tensor *)tensors;
-    if (marks) s->marks = (alo_mark *)marks;
-    if (!tensors || !marks) s->status = ALORE_ERR_MEMORY;
-    if (s->status) return 0;
+    const int32_t id = s->p->tensor_count;
+    alo_mark mark = ALORE_ZERO;
+    mark.producer = -1;
     like.flags = (uint16_t)(like.flags & ~(ALO_INPUT | ALO_OUTPUT | ALO_LEARNS));
     like.name = 0;
     if (!(like.flags & ALO_VIEW)) like.root = id;
-    p->tensors[id] = like;
-    memset(&s->marks[id], 0, sizeof *s->marks);
-    s->marks[id].producer = -1;
-    return p->tensor_count++;
+    if (!s->status) ALO_PLAN_ADD(s, s, mark, id, mark);
+    if (!s->status) ALO_PLAN_ADD(s, s->p, tensor, id, like);
+    return s->status ? 0 : id;
 }
 
 /* A whole tensor of rows x cols: a lane's, for each sample, or (ONCE) one for all. */
@@ -8032,38 +8013,19 @@ static int32_t alo_plan_whole(alo_planner *s, int segment, int rows, int cols) {
     return alo_plan_tensor(s, t);
 }
 
-/* A block of the plan's own, a copy of `data` (NULL: zeros); NULL where memory fails. */
-static void *alo_keep(alo_planner *s, const void *data, size_t bytes) {
-    alore_plan *p = s->p;
-    void *blocks = alo_grow(s->ctx, p->blocks, p->block_count, &p->block_room, sizeof *p->blocks);
-    const alo_block b = {blocks ? alo_new(s->ctx, bytes) : NULL, bytes};
-    if (blocks) p->blocks = (alo_block *)blocks;
-    if (b.data) p->blocks[p->block_count++] = b;
-    if (!b.data) s->status = ALORE_ERR_MEMORY;
-    return b.data && data ? memcpy(b.data, data, bytes) : b.data;
+/* Memory of the plan's own, a copy of `data` (NULL: zeros); NULL where memory fails. */
+static void *alo_plan_keep(alo_planner *s, const void *data, size_t bytes) {
+    void *own = alo_keep(&s->p->object, bytes, data, data ? bytes : 0);
+    if (!own) s->status = ALORE_ERR_MEMORY;
+    return own;
 }
 
-/* The index of new constants. */
 static int32_t alo_plan_attr(alo_planner *s, alo_attr attr) {
-    alore_plan *p = s->p;
-    void *attrs = alo_grow(s->ctx, p->attrs, p->attr_count, &p->attr_room, sizeof attr);
-    if (!attrs) s->status = ALORE_ERR_MEMORY;
-    if (!attrs) return 0;
-    p->attrs = (alo_attr *)attrs;
-    p->attrs[p->attr_count] = attr;
-    return p->attr_count++;
+    ALO_PLAN_ADD(s, s->p, attr, s->p->attr_count, attr);
+    return s->status ? 0 : s->p->attr_count - 1;
 }
 
-/* Insert an op before record `at`. */
-static void alo_insert(alo_planner *s, int at, alo_op op) {
-    alore_plan *p = s->p;
-    void *ops = alo_grow(s->ctx, p->ops, p->op_count, &p->op_room, sizeof op);
-    if (!ops) s->status = ALORE_ERR_MEMORY;
-    if (!ops) return;
-    p->ops = (alo_op *)ops;
-    memmove(&p->ops[at + 1], &p->ops[at], alo_zu(p->op_count++ - at) * sizeof op);
-    p->ops[at] = op;
-}
+static void alo_insert(alo_planner *s, int at, alo_op op) { ALO_PLAN_ADD(s, s->p, op, at, op); }
 
 /* Append zero or copy, which no row names, on behalf of op `by`; NULL: ones, nobody's. */
 static void alo_append_plain(alo_planner *s, int code, const alo_op *by, int32_t in, int32_t out) {
@@ -8152,22 +8114,13 @@ static void alo_tally(alo_planner *s) {
 /* The inputs of which an op asks only the rows that are asked of its output, as letters; "": all of all. */
 static const char *alo_row_letters(const alo_planner *s, const alo_op *op) {
     const alo_attr *a = &s->p->attrs[op->attr];
-    switch (op->code) {
-    case ALO_K_matmul: return a->n & 1 ? "" : "ad";
-    case ALO_K_attention: return a->m || a->values || op->in[3] ? "" : "a";
-    case ALO_K_kron:
-    case ALO_K_norm:
-    case ALO_K_affine:
-    case ALO_K_unary:
-    case ALO_K_scale:
-    case ALO_K_sparse:
-    case ALO_K_dropout: return "a";
-    case ALO_K_drop_path:
-    case ALO_K_add:
-    case ALO_K_mul:
-    case ALO_K_add_columns: return "ab";
-    default: return "";
-    }
+    const int c = op->code;
+    const bool pair = c == ALO_K_drop_path || c == ALO_K_add || c == ALO_K_mul || c == ALO_K_add_columns;
+    const bool alone = c == ALO_K_kron || c == ALO_K_norm || c == ALO_K_affine || c == ALO_K_unary ||
+                       c == ALO_K_scale || c == ALO_K_sparse || c == ALO_K_dropout;
+    if (c == ALO_K_matmul) return a->n & 1 ? "" : "ad";
+    if (c == ALO_K_attention) return a->m || a->values || op->in[3] ? "" : "a";
+    return pair ? "ab" : alone ? "a" : "";
 }
 
 /* Rows first .. end-1 of its output are asked of an op: which ones that asks of its input k. */
@@ -8184,7 +8137,6 @@ static void alo_row_range(const alo_planner *s, const alo_op *op, int k, int *fi
     }
 }
 
-/* Is an output made in part? */
 static bool alo_is_part(const alo_planner *s, int32_t y) {
     return s->marks[y].last - s->marks[y].first < s->p->tensors[y].rows;
 }
@@ -8194,7 +8146,7 @@ static bool alo_is_part(const alo_planner *s, int32_t y) {
 static int32_t alo_gather_rows(alo_planner *s, int at, int32_t t, int first, int end, int from) {
     alore_plan *p = s->p;
     alo_attr attr = alo_attr_of(0, end - first, 1, 0, 0);
-    int32_t *table = (int32_t *)alo_keep(s, NULL, alo_zu(attr.n) * sizeof *table);
+    int32_t *table = (int32_t *)alo_plan_keep(s, NULL, alo_zu(attr.n) * sizeof *table);
     const int32_t y = alo_plan_whole(s, ALO_ARENA, attr.n, p->tensors[t].cols);
     for (int i = 0; table && i < attr.n; ++i) table[i] = first - from + i;
     attr.table = table;
@@ -8264,7 +8216,7 @@ static void alo_pass_demand(alo_planner *s) {
                 a->n -= from;
             else if (op->code == ALO_K_gather) {
                 const size_t count = alo_mul(alo_zu(a->n), alo_zu(a->m));
-                int32_t *table = from ? (int32_t *)alo_keep(s, a->table, count * sizeof *table) : NULL;
+                int32_t *table = from ? (int32_t *)alo_plan_keep(s, a->table, count * sizeof *table) : NULL;
                 for (size_t e = 0; table && e < count; ++e) table[e] -= table[e] < 0 ? 0 : from;
                 if (table) a->table = table;
             } else if (from != first || past != end) {
@@ -8365,6 +8317,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
     int32_t of[26] = {0}; /* the operand of each small letter */
     if (!g) return;
     const bool local = s->p->tensors[g].segment == ALO_ARENA;
+    const bool passes = local && !(s->p->opts.off & ALORE_NO_ALIAS);
     if (local) (void)alo_covered(s, g, 0, s->p->tensors[g].cols, &op); /* what nobody wrote is zero */
     memcpy(of, op.in, sizeof op.in);
     memcpy(&of['y' - 'a'], op.out, 2 * sizeof *of);
@@ -8374,8 +8327,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
         alo_op piece = {(uint16_t)code, 0, {0}, {0}, op.attr, op.site, op.block};
         const bool meets = alo_meets(s, &op, row->writes);
         if (!alo_piece_wanted(s, &op, code)) continue;
-        if (local && !(s->p->opts.off & ALORE_NO_ALIAS) &&
-            (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
+        if (passes && (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
             const int32_t x = op.in[*row->writes - 'A'];
             const bool alias = !s->marks[x].grad && alo_is_own(s, x) && alo_same_extent(s, x, op.out[0]);
             if (alias) s->marks[x].grad = g;
@@ -8406,7 +8358,7 @@ static void alo_pass_pieces(alo_planner *s) {
     for (int t = 1; t < s->m->tensor_count; ++t)
         if (p->tensors[t].flags & ALO_OUTPUT && !strcmp(p->names + p->tensors[t].name, "loss")) loss = t;
     const int rows = p->tensors[loss].rows, cols = p->tensors[loss].cols;
-    alore_ctx *ctx = s->ctx;
+    alore_ctx *ctx = p->object.ctx;
     if (!loss)
         s->status = alo_fail(ctx, ALORE_ERR_ORDER, NULL, "a plan for training asks for an output named loss");
     else if (rows != 1 || cols != 1)
@@ -8424,16 +8376,12 @@ static void alo_pass_pieces(alo_planner *s) {
     }
 }
 
-/* Does one of a record's operands k .. end-1 lie in the storage of t? */
-static bool alo_touches(const alo_planner *s, const alo_op *op, int k, int end, int32_t t) {
-    while (k < end && alo_root(s, alo_operand(op, k)) != alo_root(s, t)) ++k;
-    return k < end;
-}
-
-/* The first record of a sample behind i with such an operand; the end of them: none. */
+/* The first record of a sample behind i with t's storage among its operands k .. end-1; their end: none. */
 static int alo_use(const alo_planner *s, int i, int k, int end, int32_t t) {
-    while (++i < s->p->backward && !alo_touches(s, &s->p->ops[i], k, end, t)) {}
-    return i < s->p->backward ? i : s->p->backward;
+    while (++i < s->p->backward)
+        for (int o = k; o < end; ++o)
+            if (alo_root(s, alo_operand(&s->p->ops[i], o)) == alo_root(s, t)) return i;
+    return s->p->backward;
 }
 
 /* Pass 4: fuse. What alone reads a product or drop path becomes a part of it: an add, a factor, or an
@@ -8485,15 +8433,13 @@ static bool alo_is_cheap(const alo_planner *s, int32_t t, int at) {
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t x = alo_operand(op, k);
         of[k] = x ? &p->tensors[x] : NULL;
-        if (k < ALO_IN && p->tensors[alo_root(s, x)].segment == ALO_ARENA &&
-            alo_use(s, at - 1, 0, ALO_IN, x) == p->backward)
-            return false;
+        const bool mine = k < ALO_IN && p->tensors[alo_root(s, x)].segment == ALO_ARENA;
+        if (mine && alo_use(s, at - 1, 0, ALO_IN, x) == p->backward) return false;
     }
     return alo_cost(op->code, of, &p->attrs[op->attr]) <= alo_size_of(of[ALO_Y]);
 }
 
-/* Pass 5: again. What is cheap to make again is not kept: so a norm's input stays, which its piece reads, and
- * not its output. */
+/* Pass 5: again. What is cheap to make again is not kept: a norm's input stays, which its piece reads. */
 static void alo_pass_again(alo_planner *s) {
     alore_plan *p = s->p;
     for (int t = 0; t < p->tensor_count; ++t) s->marks[t].twin = 0;
@@ -8674,13 +8620,12 @@ static void alo_pass_lanes(alo_planner *s) {
     if (o->backend && o->backend->tasks && o->split > o->backend->tasks) o->split = o->backend->tasks;
 }
 
-/* In how many parts the tasks of a record run at once. Of a product 16 operations count as one number. */
-static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[], const alo_attr *attr,
-                     int samples) {
+/* In how many parts the tasks of a record run at once for n samples. 16 operations count as a number. */
+static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[], const alo_attr *a, int n) {
     const bool whole = alo_kernel_rows[code].how == ALO_HOW_whole;
-    const double cost = alo_cost(code, t, attr) / 16, numbers = alo_size_of(t[0]) + alo_size_of(t[ALO_Y]);
-    const double most = (whole || cost > numbers ? cost : numbers) * samples / ALO_GRAIN;
-    const int tasks = alo_tasks(code, t, attr, samples, p->level != NULL);
+    const double cost = alo_cost(code, t, a) / 16, numbers = alo_size_of(t[0]) + alo_size_of(t[ALO_Y]);
+    const double most = (whole || cost > numbers ? cost : numbers) * n / ALO_GRAIN;
+    const int tasks = alo_tasks(code, t, a, n, p->level != NULL);
     const int parts = tasks < p->opts.split ? tasks : p->opts.split;
     return most < 2 ? 1 : most < parts ? (int)most : parts;
 }
@@ -8697,9 +8642,9 @@ static double alo_record_cost(const alore_plan *p, int i, const alo_tensor *t[AL
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
     alore_memory *mem = &p->memory;
-    p->holes = (alo_hole *)alo_keep(s, NULL, alo_zu(p->tensor_count + p->op_count) * sizeof *p->holes);
-    p->scratch_at = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_at);
-    p->scratch_each = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_each);
+    p->holes = (alo_hole *)alo_plan_keep(s, NULL, alo_zu(p->tensor_count + p->op_count) * sizeof *p->holes);
+    p->scratch_at = (size_t *)alo_plan_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_at);
+    p->scratch_each = (size_t *)alo_plan_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_each);
     if (s->status) return;
     for (int i = p->op_count - 1; i >= 0; --i) {
         const alo_op *op = &p->ops[i];
@@ -8771,10 +8716,6 @@ static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
     return shape;
 }
 
-static size_t alo_packed_bytes(const alore_plan *p, int i) {
-    return alo_mul(alo_count(alo_base_shape(p, i, true)), p->real);
-}
-
 /* Pass 11: report. Segments, and the sum of their bytes. */
 static void alo_pass_report(alo_planner *s) {
     alore_plan *p = s->p;
@@ -8793,7 +8734,8 @@ static void alo_pass_report(alo_planner *s) {
         *end = alo_align(*end, align);
     }
     for (int i = 0; i < p->param_count; ++i)
-        if (p->params[i].segment == ALO_BASE) mem->base = alo_sum(mem->base, alo_packed_bytes(p, i));
+        if (p->params[i].segment == ALO_BASE)
+            mem->base = alo_sum(mem->base, alo_mul(alo_count(alo_base_shape(p, i, true)), p->real));
     p->lane = mem->activations;
     mem->params = alo_mul(p->learns, p->real);
     mem->frozen = alo_mul(p->frozen, p->real);
@@ -8843,7 +8785,7 @@ static void alo_pass_cut(alo_planner *s) {
     const alo_tensor *of[ALO_OPERANDS];
     double all = 0, best = 0, before;
     int at = p->cut = p->once;
-    p->crossing = (int32_t *)alo_keep(s, NULL, alo_zu(p->tensor_count) * sizeof *p->crossing);
+    p->crossing = (int32_t *)alo_plan_keep(s, NULL, alo_zu(p->tensor_count) * sizeof *p->crossing);
     if (!p->crossing || !p->opts.train || p->opts.backend) return;
     for (int t = 0; t < p->tensor_count; ++t)
         s->marks[t].wanted = p->tensors[t].segment == ALO_PARAM || p->tensors[t].segment == ALO_FROZEN;
@@ -8858,18 +8800,9 @@ static void alo_pass_cut(alo_planner *s) {
     (void)alo_cross(s, p->cut);
 }
 
-static void alo_plan_free(alo_object *o) {
-    alore_plan *p = (alore_plan *)o;
-    if (!p) return;
-    for (int i = 0; i < p->block_count; ++i) alo_free(o->ctx, p->blocks[i].data, p->blocks[i].bytes);
-    alo_free(o->ctx, p->blocks, alo_zu(p->block_room) * sizeof *p->blocks);
-    alo_free(o->ctx, p->tensors, alo_zu(p->tensor_room) * sizeof *p->tensors);
-    alo_free(o->ctx, p->ops, alo_zu(p->op_room) * sizeof *p->ops);
-    alo_free(o->ctx, p->attrs, alo_zu(p->attr_room) * sizeof *p->attrs);
-    alo_object_free(o);
+ALORE_API void alore_plan_destroy(alore_plan *p) {
+    if (p) alo_object_free(&p->object);
 }
-
-ALORE_API void alore_plan_destroy(alore_plan *p) { alo_plan_free((alo_object *)p); }
 
 /* The plan's copy of the model, which it outlives; where parameters lie in their flat arrays. */
 static void alo_take_over(alo_planner *s) {
@@ -8880,8 +8813,8 @@ static void alo_take_over(alo_planner *s) {
     p->backbone = m->backbone;
     p->param_count = m->param_count;
     for (int a = 0; a < m->attr_count && !s->status; ++a) (void)alo_plan_attr(s, m->attrs[a]);
-    p->params = (alo_param *)alo_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
-    p->names = (char *)alo_keep(s, m->names, alo_zu(m->name_bytes));
+    p->params = (alo_param *)alo_plan_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
+    p->names = (char *)alo_plan_keep(s, m->names, alo_zu(m->name_bytes));
     for (int t = 0; t < m->tensor_count && !s->status; ++t) {
         const int32_t id = alo_plan_tensor(s, m->tensors[t]);
         if (s->status) return;
@@ -8889,7 +8822,7 @@ static void alo_take_over(alo_planner *s) {
         s->marks[id].need = (m->tensors[t].flags & ALO_LEARNS) != 0;
     }
     for (int i = 0; i < m->table_count && !s->status; ++i) {
-        const void *copy = alo_keep(s, m->tables[i].data, m->tables[i].bytes);
+        const void *copy = alo_plan_keep(s, m->tables[i].data, m->tables[i].bytes);
         for (int a = 0; a < m->attr_count; ++a) {
             if (m->attrs[a].table == m->tables[i].data) p->attrs[a].table = (const int32_t *)copy;
             if (m->attrs[a].values == m->tables[i].data) p->attrs[a].values = (const float *)copy;
@@ -8912,10 +8845,10 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const alo_level *level = alo_level_of(ctx->config.isa);
     p->rows_fn = plain ? &alo_rows_f32_reference : &level->rows;
     p->level = plain || b ? NULL : level;
-    p->form = p->opts.precision == ALORE_BF16 ? ALO_PACK_BF16 :
-              p->opts.precision ? ALO_PACK_I8 : ALO_PACK_F32;
+    const alore_dtype in = p->opts.precision;
+    p->form = !in ? ALO_PACK_F32 : in == ALORE_BF16 ? ALO_PACK_BF16 : ALO_PACK_I8;
     p->own = (uint8_t)(alo_cpu() >> 8);
-    if (p->opts.precision && (!p->level || p->level->panel < 4))
+    if (in && (!p->level || p->level->panel < 4))
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "these kernels have products in F32 only");
     if (plain) memcpy(p->kernels, alo_table_f32, sizeof p->kernels);
     if (!plain) alo_level_kernels(level, p->kernels);
@@ -8932,27 +8865,17 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     return ALORE_OK;
 }
 
-/* UNSUPPORTED names the first op that the backend lacks. */
-static alore_status alo_check_kernels(alore_ctx *ctx, const alore_plan *p) {
-    for (int i = 0; i < p->op_count; ++i)
-        if (!p->kernels[p->ops[i].code])
-            return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s",
-                            alo_kernel_rows[p->ops[i].code].name);
-    return ALORE_OK;
-}
-
-ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *opts,
-                                         alore_plan **out) {
+ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *by, alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {
         alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
         alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report,
         alo_pass_cut};
-    alore_plan_opts o = ALORE_ZERO;
+    const alore_plan_opts none = ALORE_ZERO;
+    alore_plan_opts o = by ? *by : none;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;
     size_t total;
     const int most = m->block_count > 1 ? m->block_count - 1 : 0; /* the last block's forward just ran */
-    if (opts) o = *opts;
     *out = NULL;
     if (!m->finished) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the model is not finished");
     if (!o.batch) o.batch = 1;
@@ -8967,21 +8890,20 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                         o.split, o.span, o.align);
     if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s",
-                        o.train ? "training" : "inference",
-                        alore_dtype_name(o.precision) ? alore_dtype_name(o.precision) : "that type");
+                        o.train ? "training" : "inference", alore_dtype_name(o.precision));
     if (o.store && o.store != ALORE_BF16)
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "nothing is stored in %s; F32 and BF16 are there",
                         alore_dtype_name(o.store));
     if (!o.train) o.recompute = ALORE_KEEP;
     for (int k = o.recompute == ALORE_BLOCKS ? most : 0;; ++k) {
-        alo_planner s = {m, NULL, ctx, NULL, 0, k, ALORE_OK};
-        s.p = *out = (alore_plan *)alo_object_new(ctx, sizeof *s.p, alo_plan_free);
+        alo_planner s = {m, NULL, NULL, 0, 0, k, ALORE_OK};
+        s.p = *out = (alore_plan *)alo_object_new(ctx, sizeof *s.p, alo_object_free);
         if (!s.p) return ALORE_ERR_MEMORY;
         s.p->opts = o;
         s.p->real = o.dtype == ALORE_F64 ? 8 : 4;
         s.status = alo_choose_kernels(ctx, s.p);
         for (size_t i = 0; i < sizeof passes / sizeof *passes && !s.status; ++i) passes[i](&s);
-        alo_free(ctx, s.marks, alo_zu(s.mark_room) * sizeof *s.marks);
+        alo_release(&s.p->object, s.marks);
         status = s.status;
         total = s.p->memory.total;
         if (status || o.recompute != ALORE_TO_FIT || total <= o.limit || k == most) break;
@@ -8992,7 +8914,11 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                           o.limit, total);
     if (!status && total == SIZE_MAX)
         status = alo_fail(ctx, ALORE_ERR_SHAPE, NULL, "the plan exceeds the address space");
-    if (!status) status = alo_check_kernels(ctx, *out);
+    for (int i = 0; !status && i < (*out)->op_count; ++i) {
+        const int k = (*out)->ops[i].code;
+        if ((*out)->kernels[k]) continue;
+        status = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s", alo_kernel_rows[k].name);
+    }
     if (status) alore_plan_destroy(*out);
     if (status) *out = NULL;
     return status;
@@ -9016,8 +8942,7 @@ ALORE_API alore_param_info alore_param_at(const alore_plan *p, int index) {
     return none;
 }
 
-/* A line for each record: the place of each operand, its type if not the plan's own, of a view its root;
- * "+=" where it adds. */
+/* A line for each record: of each operand the place, a type not the plan's, a view's root, "+=" if added. */
 ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer *w) {
     static const char *const phases[] = {"once", "forward", "backward", "after"};
     static const char *const segments[] = {"?", "base", "param", "frozen", "grad", "once", "io", "arena"};
@@ -9061,7 +8986,6 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
  * order on one lane: sums have one order whatever the number of lanes and threads. Where there is one lane,
  * the tasks of a record are split; a sum is never. */
 
-/* Number i of an array of the plan's numbers. */
 static double alo_get_real(const alore_plan *p, const void *array, size_t i) {
     return p->real == 8 ? ((const double *)array)[i] : (double)((const float *)array)[i];
 }
@@ -9076,22 +9000,13 @@ static void *alo_resolve(const alore_run *run, int32_t t, int lane, int slot, in
     const alore_plan *p = run->plan;
     const alo_tensor *x = &p->tensors[t], *root = &p->tensors[x->root];
     const size_t offset = (size_t)root->offset, numbers = offset * p->real;
-    const size_t at[] = {0,
-                         offset * sizeof(alo_base),
-                         p->at_params + numbers,
-                         p->at_frozen + numbers,
-                         p->at_grads + alo_zu(slot) * p->grads * p->real + numbers,
-                         p->at_once + offset,
+    const size_t at[] = {0, offset * sizeof(alo_base), p->at_params + numbers, p->at_frozen + numbers,
+                         p->at_grads + alo_zu(slot) * p->grads * p->real + numbers, p->at_once + offset,
                          p->at_io + alo_zu(sample) * alo_tensor_bytes(p, root) + offset,
-                         p->at_arena + alo_zu(lane) * p->lane + offset};
+                         p->at_arena + alo_zu(lane) * p->lane + offset}; /* as the segments follow */
     unsigned char *begin = run->memory + at[root->segment];
     if (root->segment == ALO_BASE) memcpy(&begin, run->memory + at[ALO_BASE], sizeof begin);
     return begin + alo_zu(x->column) * p->real;
-}
-
-static bool alo_is_packed(const alore_run *run, int32_t t) {
-    const alo_tensor *root = &run->plan->tensors[run->plan->tensors[t].root];
-    return root->segment == ALO_BASE && ((const alo_base *)(const void *)run->memory)[root->offset].packed;
 }
 
 typedef struct alo_share { /* a record's tasks in parts, each with scratch of its own */
@@ -9114,15 +9029,18 @@ static void alo_share_run(void *arg, int part) {
 static void alo_record_run(const alore_run *run, int i, int lane, int group, bool split) {
     const alore_plan *p = run->plan;
     const alo_op *op = &p->ops[i];
+    const alo_base *base = (const alo_base *)(const void *)run->memory;
     bool once = i < p->once || i >= p->backward;
     int sample = group * p->opts.span, left = once ? 1 : run->pending - sample;
     alore_call c;
     memset(&c, 0, sizeof c);
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t t = alo_operand(op, k);
-        if (t) c.t[k] = &p->tensors[t];
-        if (t) c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
-        if (t && k == 1 && alo_is_packed(run, t)) c.form = p->form;
+        if (!t) continue;
+        const alo_tensor *root = &p->tensors[p->tensors[t].root];
+        c.t[k] = &p->tensors[t];
+        c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
+        if (k == 1 && root->segment == ALO_BASE && base[root->offset].packed) c.form = p->form;
     }
     c.attr = &p->attrs[op->attr];
     c.rows_fn = p->rows_fn;
@@ -9134,14 +9052,10 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group, boo
     c.sample = run->samples + (uint64_t)sample;
     c.samples = left < p->opts.span ? left : p->opts.span;
     c.flags = op->flags;
-    alo_share s = {&c, p->kernels[op->code],
-                   alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL), 1, 0};
+    const int tasks = alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL);
+    alo_share s = {&c, p->kernels[op->code], tasks, 1, p->scratch_each[i]};
     if (split && p->opts.split > 1) s.parts = alo_parts(p, op->code, c.t, c.attr, c.samples);
-    s.scratch = p->scratch_each[i];
-    if (s.parts > 1)
-        alo_parallel(run->ctx, alo_share_run, &s, s.parts);
-    else
-        s.kernel(&c, 0, s.tasks);
+    alo_parallel(run->ctx, alo_share_run, &s, s.parts);
 }
 
 static int alo_groups(const alore_run *run) { return (run->pending - 1) / run->plan->opts.span + 1; }
@@ -9157,7 +9071,7 @@ ALORE_API bool alore_cache_holds(const alore_cache *cache, uint32_t item) {
     return item < cache->kept && *alo_cache_word(cache, item) == ALO_HELD;
 }
 
-/* Does a tensor that crosses the cut go into the cache as BF16? */
+/* Does a tensor go into the cache as BF16? */
 static bool alo_is_rounded(const alo_tensor *t, alore_dtype dtype) {
     return dtype == ALORE_BF16 && t->dtype == ALORE_F32;
 }
@@ -9249,7 +9163,6 @@ static unsigned char *alo_grad_slot(const alore_run *run, int slot) {
     return run->memory + run->plan->at_grads + alo_zu(slot) * run->plan->grads * run->plan->real;
 }
 
-/* Forget the gradients and the samples they came from. */
 static void alo_forget(alore_run *run) {
     memset(alo_grad_slot(run, 0), 0, run->plan->memory.grads);
     run->samples = 0;
@@ -9328,8 +9241,8 @@ ALORE_API double alore_run_seconds(const alore_run *run) { return run->seconds; 
 
 /* Of an item that is there twice the first brings it. What a pass that failed left in words says nothing. */
 ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
-                                             int samples) {
-    const int n = samples ? samples : run->plan->opts.batch;
+                                             int n) {
+    if (!n) n = run->plan->opts.batch;
     if (cache->plan != run->plan || cache->weights != run->weights)
         return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "the cache is of another plan, or other weights");
     for (int s = n - 1; s >= 0; --s) {
@@ -9393,18 +9306,18 @@ static alore_status alo_base_tensor(const alore_run *run, int i, const alore_ten
     if (same || (q->segment == ALO_PARAM && !strncmp(name, "head.", 5))) return ALORE_OK;
     if (!t) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
     char want[64], have[96];
-    alo_text a = {want, sizeof want, 0}, b = {have, sizeof have, 0};
-    alo_put_shape(&a, shape);
+    alo_text b = {have, sizeof have, 0};
     for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
     alo_print(&b, t->rank ? "]" : "[]");
-    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name, want, have);
+    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name,
+                    alo_shape_text(want, shape), have);
 }
 
 /* Bytes for a converted copy of t, base tensor i; 0: a kernel may read what the file has. */
 static size_t alo_copy_bytes(const alore_plan *p, int i, const alore_tensor *t) {
     const bool aligned = (uintptr_t)t->data % sizeof(float) == 0;
     if (aligned && p->real == 4 && t->dtype == ALORE_F32 && alo_host_is_little()) return 0;
-    return alo_align(alo_mul(alo_count(p->params[i].shape), p->real), 64);
+    return alo_mul(alo_count(p->params[i].shape), p->real);
 }
 
 /* Add a tensor of the set's own. Its bytes, zeroed or to be written, or NULL and *s says why. */
@@ -9421,26 +9334,27 @@ static unsigned char *alo_add_own(alore_weights *w, const char *name, alore_dtyp
 typedef struct alo_packing {
     const alore_plan *p;
     const alore_tensor *from;
+    const alo_tensor *t;       /* [out, in] */
     float *to, *rows;          /* a panel's rows for each task */
     size_t panel_words;
-    int out, in, panels, tasks;
+    int tasks;
     bool plain;                /* f32, aligned, of this byte order */
     bool finite[64];           /* of each task */
 } alo_packing;
 
 static void alo_pack_task(void *arg, int task) {
     alo_packing *w = (alo_packing *)arg;
-    const size_t in = alo_zu(w->in);
-    const int panel = w->p->level->panel;
+    const size_t in = alo_zu(w->t->cols);
+    const int panel = w->p->level->panel, panels = (w->t->rows + panel - 1) / panel;
     float *const room = w->rows + alo_zu(task) * alo_zu(panel) * in;
     uint32_t bad = 0;
-    for (int q = w->panels * task / w->tasks; q < w->panels * (task + 1) / w->tasks; ++q) {
-        const int n = w->out - q * panel < panel ? w->out - q * panel : panel;
+    for (int q = panels * task / w->tasks; q < panels * (task + 1) / w->tasks; ++q) {
+        const int n = w->t->rows - q * panel < panel ? w->t->rows - q * panel : panel;
         const size_t first = alo_zu(q) * alo_zu(panel) * in;
         const float *rows = w->plain ? (const float *)w->from->data + first : room;
         if (!w->plain && !alore_tensor_read(w->from, first, alo_zu(n) * in, room)) bad = 1;
         for (size_t k = 0; k < alo_zu(n) * in; ++k) bad |= (alo_bits(rows[k]) & 0x7f800000u) == 0x7f800000u;
-        w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->in);
+        w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->t->cols);
     }
     w->finite[task] = !bad;
 }
@@ -9469,24 +9383,22 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
     if (wide && !w.rows) s = ALORE_ERR_MEMORY;
     for (int i = 0; i < p->param_count && s == ALORE_OK; ++i) {
         const alo_param *q = &p->params[i];
-        const alo_tensor *t = &p->tensors[q->tensor];
         if (!q->base) continue;
         s = alo_base_tensor(&run, i, &w.from);
         if (s != ALORE_OK || !w.from) continue;
         if (q->segment != ALO_BASE) s = alore_weights_add(*packed, w.from);
         if (q->segment != ALO_BASE || s != ALORE_OK) continue;
         const alore_shape shape = alo_base_shape(p, i, true);
-        const alore_dtype words = alo_packs(p, i) && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
+        const bool packs = alo_packs(p, i);
+        const alore_dtype words = packs && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
         w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, words, shape, false, &s);
+        if (!w.to) continue;
+        w.t = &p->tensors[q->tensor];
         w.plain = !alo_copy_bytes(p, i, w.from);
         w.panel_words = alo_zu(shape.dims[1]) * alo_zu(shape.dims[2]);
-        if (!w.to) continue;
-        w.out = t->rows;
-        w.in = t->cols;
-        w.panels = (t->rows + p->level->panel - 1) / p->level->panel;
-        if (!alo_packs(p, i)) s = alo_take(&run, w.from, w.to);
-        else alo_parallel(ctx, alo_pack_task, &w, w.tasks);
-        for (int k = 0; k < w.tasks && s == ALORE_OK && alo_packs(p, i); ++k)
+        if (packs) alo_parallel(ctx, alo_pack_task, &w, w.tasks);
+        else s = alo_take(&run, w.from, w.to);
+        for (int k = 0; k < w.tasks && s == ALORE_OK && packs; ++k)
             if (!w.finite[k]) s = alo_take(&run, w.from, NULL); /* which says what is wrong */
         if (mapped) alo_give_back(mapped, w.from);
     }
@@ -9498,9 +9410,8 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
     return s;
 }
 
-/* Bind a run with its memory, and start from seed 0. Copies of base tensors go to `room`; NULL: none may. */
-static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_weights *base,
-                             unsigned char *room) {
+/* Bind a run with its memory, and start from seed 0. `o` keeps copies of base tensors; NULL: none may be. */
+static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_weights *base, alo_object *o) {
     if (base && base->origin && !p->level) base = base->origin;
     run->ctx = p->object.ctx;
     run->plan = p;
@@ -9515,15 +9426,15 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         alore_status s = alo_base_tensor(run, i, &t);
         if (s != ALORE_OK) return s;
         const size_t copy = base->origin ? 0 : alo_copy_bytes(p, i, t);
-        const void *data = copy ? room : t->data;
-        if (!data)
+        void *own = copy && o ? alo_keep_raw(o, copy, ALO_WIDE) : NULL;
+        if (copy && o && !own) return ALORE_ERR_MEMORY;
+        if (copy && !o)
             return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
                             t->name, alore_dtype_name(t->dtype));
         const bool packed = base->origin && alo_packs(p, i);
-        if (!base->origin) s = alo_take(run, t, copy ? room : NULL); /* packing has looked */
+        if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
-        if (copy) room += copy;
-        const alo_base entry = {data, packed};
+        const alo_base entry = {own ? own : t->data, packed};
         memcpy(run->memory + alo_zu(i) * sizeof entry, &entry, sizeof entry);
     }
     return alore_run_reset(run, 0);
@@ -9542,26 +9453,20 @@ ALORE_API alore_status alore_run_bind(alore_run *run, const alore_plan *p, const
     return alo_bind(run, p, base, NULL);
 }
 
-typedef struct alo_run_object { /* then its memory, then the tensors that it converted */
+typedef struct alo_run_object { /* then its memory; its pieces are tensors that it converted */
     alo_object object;
     alore_run run;
 } alo_run_object;
 
 ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights *base, alore_run **out) {
-    size_t align = alo_zu(p->opts.align), total = alo_align(p->memory.total, align);
-    size_t bytes = alo_sum(total, sizeof(alo_run_object) + align);
+    const size_t align = alo_zu(p->opts.align);
+    const size_t bytes = alo_sum(p->memory.total, sizeof(alo_run_object) + align);
     *out = NULL;
-    if (base && base->origin && !p->level) base = base->origin;
-    for (int i = 0; i < p->param_count; ++i) {
-        const alore_tensor *t = alore_weights_find(base, p->names + p->params[i].name);
-        if (t && p->params[i].segment == ALO_BASE && !base->origin)
-            bytes = alo_sum(bytes, alo_copy_bytes(p, i, t));
-    }
     alo_run_object *r = (alo_run_object *)alo_object_new(p->object.ctx, bytes, alo_object_free);
     if (!r) return ALORE_ERR_MEMORY;
     r->run.owner = &r->object;
     r->run.memory = (unsigned char *)(r + 1) + (align - (uintptr_t)(r + 1) % align);
-    alore_status s = alo_bind(&r->run, p, base, r->run.memory + total);
+    alore_status s = alo_bind(&r->run, p, base, &r->object);
     *out = s == ALORE_OK ? &r->run : NULL;
     if (s != ALORE_OK) alo_object_free(&r->object);
     return s;
@@ -9665,7 +9570,6 @@ static void alo_flat_run(alo_flat *f, alore_task task, size_t count) {
     if (count) alo_parallel(f->run->ctx, task, f, (int)((count - 1) / f->part) + 1);
 }
 
-/* Where a part ends. */
 static size_t alo_flat_end(const alo_flat *f, int part) {
     const size_t end = alo_zu(part + 1) * f->part;
     return end < f->count ? end : f->count;
@@ -9685,7 +9589,6 @@ static void alo_sum_slots(void *arg, int part) {
     }
 }
 
-/* Sum the slots, then run the once records' backward on the sum. */
 static void alo_reduce(alore_run *run) {
     const alore_plan *p = run->plan;
     alo_flat f = ALORE_ZERO;
@@ -9747,7 +9650,6 @@ static void alo_step_part(void *arg, int part) {
     }
 }
 
-/* b to the power of n, by squaring. */
 static double alo_power(double b, uint64_t n) {
     double x = 1;
     for (; n; n >>= 1, b *= b)
@@ -9882,14 +9784,13 @@ static alore_status alo_load_params(alore_run *run, const alore_weights *adapter
             if (t && s == ALORE_OK && !pass) s = alo_check_indices(run, q, t);
             if (s != ALORE_OK) return s;
         }
-        for (int i = 0; all && !pass && i < alore_weights_count(adapter); ++i) {
+        for (int i = 0, k; all && !pass && i < alore_weights_count(adapter); ++i) {
             const char *name = alore_weights_at(adapter, i)->name;
-            bool made = false;
-            for (const alo_param *q = p->params; !made && q < p->params + p->param_count; ++q)
-                made = q->segment != ALO_BASE && !strcmp(p->names + q->name, name);
-            if (!made)
-                return alo_fail(run->ctx, ALORE_ERR_NAME, name,
-                                "the adapter holds %s, which its rules do not make", name);
+            for (k = 0; k < p->param_count; ++k)
+                if (p->params[k].segment != ALO_BASE && !strcmp(p->names + p->params[k].name, name)) break;
+            if (k < p->param_count) continue;
+            return alo_fail(run->ctx, ALORE_ERR_NAME, name,
+                            "the adapter holds %s, which its rules do not make", name);
         }
     }
     return ALORE_OK;
@@ -9938,12 +9839,11 @@ static alore_status alo_export(const alore_run *run, bool all, alore_weights **a
     if (s == ALORE_OK && run->weights) s = alore_weights_set_meta(w, "alore.base", digits);
     if (s == ALORE_OK && seed.used) s = alore_weights_set_meta(w, "alore.seed", decimal);
     if (s == ALORE_OK && frozen.bytes) {
-        frozen.data = (char *)alo_new(run->ctx, frozen.bytes);
+        frozen.data = (char *)alo_keep(&w->object, frozen.bytes, NULL, 0);
         for (int i = 0; frozen.data && i < p->param_count; ++i)
             if (p->params[i].segment == ALO_FROZEN && alore_weights_find(w, p->names + p->params[i].name))
                 alo_print(&frozen, frozen.used ? ",%s" : "%s", p->names + p->params[i].name);
         s = frozen.data ? alore_weights_set_meta(w, "alore.frozen", frozen.data) : ALORE_ERR_MEMORY;
-        alo_free(run->ctx, frozen.data, frozen.bytes);
     }
     if (s != ALORE_OK) alore_weights_destroy(w);
     *adapter = s == ALORE_OK ? w : NULL;
@@ -9986,13 +9886,12 @@ static void alo_seal(alo_sealed *w, const void *numbers, size_t size, size_t cou
     }
 }
 
-ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *tag,
-                                              const alore_writer *writer) {
+ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *tag, const alore_writer *by) {
     const alore_plan *p = run->plan;
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     const uint64_t version = ALO_CHECKPOINT_VERSION | (uint64_t)p->real << 32;
     const uint64_t head[] = {ALO_CHECKPOINT_MARK, version, run->seed, run->step, p->learns, moments, n};
-    alo_sealed w = {writer, 0, true};
+    alo_sealed w = {by, 0, true};
     if (run->samples)
         return alo_fail(run->ctx, ALORE_ERR_ORDER, NULL,
                         "a checkpoint stands between steps; %u samples are pending", run->samples);
@@ -10004,10 +9903,9 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
     return w.fine ? ALORE_OK : alo_fail(run->ctx, ALORE_ERR_IO, NULL, "the writer hook failed");
 }
 
-ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, const void *data,
-                                             size_t bytes) {
+ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, const void *of, size_t bytes) {
     const alore_plan *p = run->plan;
-    const unsigned char *at = (const unsigned char *)data;
+    const unsigned char *at = (const unsigned char *)of;
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     uint64_t head[7];
     const size_t least = sizeof head + 8;

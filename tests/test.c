@@ -267,19 +267,20 @@ static void t_foundation_grow(void)
 {
     alore_ctx ctx;
     t_heap heap;
-    int *array = NULL, *more, room = 0;
+    alo_object *o;
+    int *array = NULL, count = 0, room = 0;
     t_begin(&ctx, &heap);
-    for (int i = 0; i < 100; ++i) {
-        array = (int *)alo_grow(&ctx, array, i, &room, sizeof *array);
-        if (!ok(array != NULL && room > i, "room %d for %d", room, i)) return;
-        array[i] = i * i;
+    o = alo_object_new(&ctx, sizeof *o, alo_object_free);
+    for (int i = 0; i < 128; ++i) { /* the even places first, then the odd ones between them */
+        const int at = i < 64 ? i : 2 * (i - 64) + 1, x = i < 64 ? 2 * i : at;
+        if (!ok(o && alo_list_add(o, &array, &count, &room, at, &x, sizeof x), "element %d", i)) return;
     }
-    for (int i = 0; i < 100; ++i) ok(array[i] == i * i, "element %d", i);
-    ok(room == 128 && heap.blocks == 1, "room %d, %zu blocks", room, heap.blocks);
+    for (int i = 0; i < 128; ++i) ok(array[i] == i, "element %d is %d", i, array[i]);
+    ok(room == 128 && count == 128, "room %d for %d", room, count);
+    ok((uintptr_t)array % 16 == 0 && heap.blocks == 2, "%zu blocks", heap.blocks);
     heap.fail_at = heap.calls + 1;
-    more = (int *)alo_grow(&ctx, array, 128, &room, sizeof *array);
-    ok(!more && room == 128 && array[99] == 9801, "a failure leaves the old array");
-    alo_free(&ctx, array, alo_zu(room) * sizeof *array);
+    ok(!alo_list_add(o, &array, &count, &room, 0, &room, sizeof room), "a failing allocator");
+    ok(room == 128 && count == 128 && array[99] == 99, "a failure leaves the old array");
     t_end(&ctx, &heap);
 }
 
