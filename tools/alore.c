@@ -1706,27 +1706,42 @@ static int as_lora(app *a, network *n, const alore_model *model)
     return rc;
 }
 
+/* The model of the adapter, and all that the adapter holds, also what a seed makes again. */
+static int whole_adapter(app *a, const network *n, alore_model **model, alore_weights **out)
+{
+    alore_plan_opts o = ALORE_ZERO;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    int rc = build_model(a, n, NULL, false, model);
+    o.frozen = true;
+    if (rc) return rc;
+    if (alore_plan_create(*model, &o, &p)) return fail_library(a, 1, "plan");
+    if (alore_run_create(p, n->base, &run)) return fail_library(a, 1, a->set.weights);
+    if (alore_run_load(run, n->start)) return fail_library(a, 1, n->adapter_path);
+    return alore_run_export(run, out) ? fail_library(a, 1, n->adapter_path) : 0;
+}
+
 /* A folder of PEFT; what it has no form for is written as plain LoRA. */
 static int export_peft(app *a, network *n)
 {
     static const names_style styles[] = {NAMES_TIMM, NAMES_HF4, NAMES_HF5};
     char why[IMG_WHY], reason[IMG_WHY] = "";
-    const char *type = "";
+    const char *type = "", *last;
     bool plain = false, good;
     naming as = n->names;
+    alore_model *model = NULL;
+    alore_weights *adapter = NULL;
     if (is_given(a, "--names")) as.style = styles[a->set.names];
-    machine m = {NULL, NULL, NULL};
-    int rc = make_machine(a, n, NULL, false, 1, &m); /* the adapter fits its rules and its base */
+    int rc = whole_adapter(a, n, &model, &adapter);
     if (rc) return rc;
-    good = peft_write(&a->ctx, m.model, n->base, n->start, as, a->set.out, &type, &plain, why);
+    good = peft_write(&a->ctx, model, n->base, adapter, as, a->set.out, &type, &plain, why);
     if (!good && plain) {
-        machine lora = {NULL, NULL, NULL};
         memcpy(reason, why, sizeof why);
-        if ((rc = as_lora(a, n, m.model)) || (rc = make_machine(a, n, NULL, false, 1, &lora))) {
-            const char *last = text_of(a, "%s", a->message);
+        if ((rc = as_lora(a, n, model)) || (rc = whole_adapter(a, n, &model, &adapter))) {
+            last = text_of(a, "%s", a->message);
             return fail(a, rc, "export", "PEFT cannot say this: %s. As plain LoRA: %s", reason, last);
         }
-        good = peft_write(&a->ctx, lora.model, n->base, n->start, as, a->set.out, &type, &plain, why);
+        good = peft_write(&a->ctx, model, n->base, adapter, as, a->set.out, &type, &plain, why);
         if (good) remark(a, "written as plain LoRA, since PEFT cannot say this: %s", reason);
     }
     if (!good) return fail(a, 1, a->set.out, "%s", why);
