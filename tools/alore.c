@@ -381,9 +381,9 @@ static const option options[] = {
      "makes the head new, or forbids that"},
     {"--attach", "RULES", TEXT, AT(attach), 0, 0, NULL, C_SITES | C_PLAN | C_TRAIN | C_COUNT | C_BENCH,
      "what learns where: \"alore:rank=4@qkv|fc1;unfreeze@head\""},
-    {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER,
+    {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN,
      "brings its rules, its head and the fingerprint of its base; or a folder of PEFT"},
-    {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_TRAIN,
+    {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN | C_TRAIN,
      "take the adapter though it was made for another base"},
     {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
      "FILE.safetensors, DIR, list:FILE[,root=DIR], idx:IMAGES,LABELS, cifar10:DIR, "
@@ -620,6 +620,7 @@ static int check_options(app *a)
     if (!alore_isa_name((alore_isa)s->isa)) return fail(a, 2, "--isa", "this CPU or build has not got it");
     if (s->precision == 2 && a->command->bit == C_TRAIN)
         return fail(a, 2, "--precision", "i8 is for inference; train allows f32 and bf16");
+    if (s->attach && s->adapter) return fail(a, 2, "--attach", "either --attach or --adapter");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
     if (s->optimizer == 0 && s->momentum > 0) return fail(a, 2, "--momentum", "is of --optimizer sgd");
@@ -1797,16 +1798,19 @@ static void put_tensor(report *r, const alore_tensor *t)
 
 static int run_info(app *a)
 {
-    alore_weights *w = NULL;
+    alore_weights *w = NULL, *timm = NULL; /* as it is, and in timm's names */
+    naming n;
     alore_vit_config c;
-    char backbone[256] = "", print[20];
+    char backbone[256] = "", print[20], why[IMG_WHY];
     const char *key, *value, *said;
     uint64_t total = 0;
     if (alore_weights_load(&a->ctx, a->operand, &w)) return fail_library(a, 1, a->operand);
-    said = meta(w, "alore.backbone");
-    if (said ? !alore_vit_parse(&a->ctx, said, &c, NULL) : !alore_vit_detect(&a->ctx, w, &c))
+    timm = w;
+    (void)names_open(&a->ctx, a->operand, &timm, &n, why); /* what is no network has its tensors told, too */
+    said = meta(timm, "alore.backbone");
+    if (said ? !alore_vit_parse(&a->ctx, said, &c, NULL) : !alore_vit_detect(&a->ctx, timm, &c))
         alore_vit_text(&c, backbone, sizeof backbone);
-    snprintf(print, sizeof print, "%016llx", (unsigned long long)alore_weights_fingerprint(w));
+    snprintf(print, sizeof print, "%016llx", (unsigned long long)alore_weights_fingerprint(timm));
     report r = put_begin(a);
     put_string(&r, "fingerprint", print);
     put_string(&r, "backbone", *backbone ? backbone : NULL);

@@ -427,7 +427,8 @@ static bool names_fuse(alore_ctx *ctx, const alore_weights *from, naming n, int 
         if (!t[i] && have) return img_fail(why, "%s is missing; the other parts of qkv are there", name);
         if (!t[i]) continue;
         const bool same = t[i]->dtype == t[0]->dtype && t[i]->rank == t[0]->rank && t[i]->rank > 0 &&
-                          t[i]->bytes == t[0]->bytes && t[i]->dims[0] == t[0]->dims[0];
+                          t[i]->bytes == t[0]->bytes && t[i]->dims[0] == t[0]->dims[0] &&
+                          t[i]->dims[0] <= 1 << 24;
         if (!same) return img_fail(why, "%s has another type or shape than its query", name);
     }
     if (have && have < 3) return img_fail(why, "block %d has not all of query, key and value", block);

@@ -443,11 +443,12 @@ static bool peft_learn_rows(peft_reader *r, const peft_param *p, const alore_ten
     unsigned char *to = x ? peft_learn(r, p, t) : NULL;
     const alore_tensor *whole = to ? alore_weights_find(r->out, p->base) : NULL;
     if (!whole) return false;
-    const size_t third = whole->bytes / 12, all = whole->bytes / 4;
-    const size_t want = p->part ? third : all;
-    if (want != count || (factor > 0 ? 0 : whole->rank != t->rank))
-        return img_fail(r->why, "%.200s is %s, the base wants %zu numbers", t->name,
-                        peft_shape_text(t, text), want);
+    const size_t third = whole->bytes / 12, want = p->part ? third : whole->bytes / 4;
+    bool same = want == count && whole->rank == t->rank && !(p->part && whole->dims[0] % 3);
+    for (int i = 1; i < t->rank && same; ++i) same = whole->dims[i] == t->dims[i];
+    if (!same)
+        return img_fail(r->why, "%.200s is %s; that does not fit %s of the base", t->name,
+                        peft_shape_text(t, text), p->base);
     to += 4 * third * (size_t)(p->part == 'k' ? 1 : p->part == 'v' ? 2 : 0);
     for (size_t i = 0; i < count; ++i) {
         float v = x[i], was = 0;
@@ -676,9 +677,11 @@ static bool peft_read_lokr(peft_reader *r, peft_module *m)
         const alore_tensor *const *t = &m->slot[3 * i];
         if (t[0] ? t[1] || t[2] : !t[1] || !t[2])
             return img_fail(r->why, "%s: lokr_w%d is neither whole nor in two factors", m->name, i + 1);
-        for (int k = 0; k < 3; ++k)
-            if (t[k] && (!peft_fits(r, t[k], 0, 0) || !t[k]->rank || !t[k]->bytes))
-                return t[k]->bytes ? false : img_fail(r->why, "%.200s is empty", t[k]->name);
+        for (int k = 0; k < 3; ++k) {
+            if (t[k] && (!t[k]->rank || !t[k]->bytes))
+                return img_fail(r->why, "%.200s is no matrix", t[k]->name);
+            if (t[k] && !peft_fits(r, t[k], 0, 0)) return false;
+        }
         if (!t[0]) {
             rank = (double)t[2]->dims[0];
             if (!peft_fits(r, t[1], 0, (int)rank)) return false;
@@ -882,7 +885,7 @@ static bool peft_check_config(peft_reader *r)
     }
     v = json_find(r->config, "layers_to_transform");
     for (const json *x = v && v->kind == JSON_LIST ? v->first : v; x; x = v->kind == JSON_LIST ? x->next : NULL)
-        if (x->kind != JSON_NULL &&
+        if ((x->kind != JSON_NULL || x != v) &&
             (x->kind != JSON_NUMBER || x->number < 0 || x->number > 1e6 || floor(x->number) < x->number))
             return img_fail(r->why, "layers_to_transform is neither an index nor a list of them");
     return peft_texts(r, "target_modules", false, r->why) && peft_texts(r, "exclude_modules", true, r->why) &&
@@ -1031,7 +1034,7 @@ static bool peft_bind(peft_reader *r, const alore_tensor *t)
     if (!strcmp(r->type->name, "VERA"))
         for (int i = 0; i < 2; ++i)
             if (!strcmp(name, i ? "base_model.vera_B" : "base_model.vera_A")) return (r->vera[i] = t) != NULL;
-    if (strncmp(name, "base_model.model.", 17) || strlen(name) >= sizeof plain)
+    if (strncmp(name, "base_model.model.", 17) || strlen(name) >= sizeof plain || strlen(name) != t->name_bytes)
         return img_fail(r->why, "%.200s binds to nothing: it is not base_model.model. and a module", name);
     name += 17;
     for (int i = 0; i < r->module_count; ++i) {
@@ -1656,7 +1659,13 @@ static bool peft_write_glora_path(peft_writer *w, const peft_item *item, const p
     snprintf(d, sizeof d, "glora_%s.Xd", name);
     snprintf(u, sizeof u, "glora_%s.Xu", name);
     snprintf(plain, sizeof plain, "glora_%s.X", name);
-    if (!strcmp(w->words[i], "none")) return true;
+    if (!strcmp(w->words[i], "none")) { /* of A and B PEFT saves nothing, of the others zeros */
+        float *zeros = (float *)heap_new(&w->memory, wide, sizeof *zeros);
+        snprintf(plain, sizeof plain, "glora_%s.zeros", name);
+        if (!zeros) return img_fail(w->why, "no memory");
+        return i < 2 || peft_emit_vector(w, c->module, plain, zeros, i == 2 ? 2 : 1,
+                                         (uint64_t)(i == 2 ? item->in : c->count), 1);
+    }
     if (!strcmp(w->words[i], "lora")) {
         const size_t many = (size_t)r * wide;
         float *left = (float *)heap_new(&w->memory, (size_t)item->in * (size_t)r + 1, sizeof *left);
