@@ -783,9 +783,17 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 #    define ALO_TWICE ALO_PRAGMA(GCC unroll 2)
 #    define ALO_TARGET_BEGIN(isa) ALO_PRAGMA(GCC push_options) ALO_PRAGMA(GCC target(isa))
 #    define ALO_TARGET_END ALO_PRAGMA(GCC pop_options)
+#    if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__) /* what runs once compiles in half the time */
+#        define ALO_ONCE_BEGIN ALO_PRAGMA(GCC push_options) ALO_PRAGMA(GCC optimize("O1"))
+#        define ALO_ONCE_END ALO_PRAGMA(GCC pop_options)
+#    endif
 #else
 #    define ALO_UNROLL
 #    define ALO_TWICE
+#endif
+#ifndef ALO_ONCE_BEGIN
+#    define ALO_ONCE_BEGIN
+#    define ALO_ONCE_END
 #endif
 
 /* ============================================================================
@@ -3486,11 +3494,11 @@ static ALO_INLINE void ALO_L(tile)(ALO_L(strip) *s, const int rows, const int wi
             s->next += 64;
             if (--s->left == 0) s->next += s->jump, s->left = s->block;
         }
-        if (form == ALO_PACK_F32)
+        if (packed)
+            for (; e < stop; ++e, a += a_col, b += b_row) ALO_L(word)(sum, a, a_row, b, rows, wide, form);
+        else
             ALO_TWICE for (; e < stop; ++e, a += a_col, b += b_row)
                 ALO_L(word)(sum, a, a_row, b, rows, wide, form);
-        else
-            for (; e < stop; ++e, a += a_col, b += b_row) ALO_L(word)(sum, a, a_row, b, rows, wide, form);
     }
     ALO_UNROLL for (int i = 0; i < rows; ++i)
         ALO_UNROLL for (int j = 0; j < wide; ++j) V(store)(y + i * y_row + j * ALO_L(lanes), sum[i][j]);
@@ -4329,12 +4337,14 @@ ALO_TOTAL(sum_off2, f_off2)
 ALO_TOTAL(sum_exp, f_exp)
 #undef ALO_TOTAL
 
-/* y (+)= factor times the sum of f over the uses of row `i` of output 0, which met rows and columns of
- * operand 0 as in alo_uses_in_f32; k is the row of operand 2. Rows are added one behind the other to a band
- * of sums that stays in the cache; in one place only if there is one use. */
-static ALO_INLINE void ALO_L(sums)(const alore_call *c, int i, int row, int col, int rows, int cols,
-                                   float factor, ALO_L(formula) *f) {
+/* y (+)= factor times the sum of a h over the uses of row `i` of output 0, which met rows and columns of
+ * operand 0 as in alo_uses_in_f32; h is made with the row of operand 2, without one it is b as it stands.
+ * Rows are added one behind the other to a band of sums that stays in the cache; in one place only if there
+ * is one use. */
+ALO_APART static void ALO_L(sums)(const alore_call *c, int i, int row, int col, int rows, int cols,
+                                  float factor) {
     enum { BAND = 512 };
+    static const float as_it_is[2] = {0, 1};
     const alo_tensor *t = c->t[ALO_Y];
     const int s = i / t->rows, s_end = alo_copies(c, ALO_Y) == 1 ? alo_copies(c, 0) : s + 1;
     const int r = i % t->rows, r_end = t->rows == 1 ? rows : r + 1;
@@ -4352,7 +4362,7 @@ static ALO_INLINE void ALO_L(sums)(const alore_call *c, int i, int row, int col,
                 ALO_L(from)(&o, 0, alo_row_f32(c, 0, u, row + v) + (moves ? col + j : 0), moves);
                 if (c->p[1]) ALO_L(from)(&o, 1, alo_row_f32(c, 1, u, v) + (moves_b ? j : 0), moves_b);
                 ALO_L(fill)(c, &o, once ? y + j : band, once ? add : u > s || v > r, n,
-                           c->p[2] ? alo_row_f32(c, 2, u, v) : NULL, f);
+                           c->p[2] ? alo_row_f32(c, 2, u, v) : as_it_is, ALO_L(f_gh));
             }
         for (int e = 0; narrow && e < n; ++e) sum += (alo_sum_t)band[e];
         if (!once && !narrow) ALO_L(put)(y + j, add, band, factor, n);
@@ -4364,7 +4374,7 @@ static ALO_INLINE void ALO_L(sums)(const alore_call *c, int i, int row, int col,
 static void ALO_L(uses_in)(const alore_call *c, int first, int last, int row, int col, int rows, int cols,
                            float factor) {
     for (alo_walk w = alo_walk_rows(c, first, last); ALO_L(next)(&w);)
-        ALO_L(sums)(c, w.s * w.rows + w.r, row, col, rows, cols, factor, ALO_L(f_mul));
+        ALO_L(sums)(c, w.s * w.rows + w.r, row, col, rows, cols, factor);
 }
 
 /* clang-format off */
@@ -4500,11 +4510,11 @@ ALO_ROWS(norm_dx, {
 
 static void ALO_L(norm_dgain)(const alore_call *c, int first, int last) {
     alore_call of_g = *c; /* dshift: as uses of g alone */
-    of_g.p[1] = NULL;
+    of_g.p[1] = of_g.p[2] = NULL;
     of_g.p[ALO_Y] = c->p[ALO_Z];
     of_g.t[ALO_Y] = c->t[ALO_Z];
     of_g.flags = (uint16_t)(c->flags >> 1);
-    if (c->p[ALO_Y]) ALO_L(sums)(c, 0, 0, 0, c->t[0]->rows, c->t[0]->cols, 1, ALO_L(f_gh));
+    if (c->p[ALO_Y]) ALO_L(sums)(c, 0, 0, 0, c->t[0]->rows, c->t[0]->cols, 1);
     if (c->p[ALO_Z]) ALO_L(uses)(&of_g, first, last);
 }
 
@@ -4892,6 +4902,8 @@ static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *at
     }
 }
 /* clang-format on */
+
+ALO_ONCE_BEGIN
 
 /* ============================================================================
  * >> 13 json
@@ -10341,6 +10353,8 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
     alo_free(alo_ctx(m), rules.data, room);
     return alo_merge_end(&g, s, lora);
 }
+
+ALO_ONCE_END
 
 /* ============================================================================
  * >> 25 selftest
