@@ -2905,6 +2905,31 @@ static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW
 #define WORD2(name, e)  static ALO_INLINE vec V(name)(vec a, vec b) { return e; }
 #define WORD3(name, e)  static ALO_INLINE vec V(name)(vec a, vec b, vec c) { return e; }
 
+#if defined(ALO_STAMP) && ALO_STAMP != 4 /* ---- both levels of x86: what differs in its prefix alone ---- */
+#if ALO_STAMP == 2
+#define ALO_LEVEL _avx2
+#define M(op) ALO_PASTE(_mm256_, op)
+typedef __m256 vec;
+#else
+#define ALO_LEVEL _avx512
+#define M(op) ALO_PASTE(_mm512_, op)
+typedef __m512 vec;
+#endif
+static ALO_INLINE vec  V(load)(const float *p) { return M(loadu_ps)(p); }
+static ALO_INLINE void V(store)(float *p, vec v) { M(storeu_ps)(p, v); }
+static ALO_INLINE vec  V(set)(float x) { return M(set1_ps)(x); }
+WORD2(add, M(add_ps)(a, b))
+WORD2(sub, M(sub_ps)(a, b))
+WORD2(mul, M(mul_ps)(a, b))
+WORD2(div, M(div_ps)(a, b))
+WORD2(max, M(max_ps)(a, b))
+WORD2(min, M(min_ps)(a, b))
+WORD3(fma, M(fmadd_ps)(a, b, c))
+WORD3(nfma, M(fnmadd_ps)(a, b, c))
+WORD1(sqrt, M(sqrt_ps)(a))
+#undef M
+#endif
+
 #ifndef ALO_STAMP /* ---- scalar: vectors of four, as the compiler lowers them, or single numbers ---- */
 #define ALO_LEVEL _scalar
 enum { ALO_L(mr) = 4, ALO_L(nv) = 2 };
@@ -2932,16 +2957,6 @@ static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) { return a < b ? x : y
 #endif
 static ALO_INLINE vec  V(load)(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
 static ALO_INLINE void V(store)(float *p, vec v) { memcpy(p, &v, sizeof v); }
-static ALO_INLINE vec  V(load_some)(const float *p, int n) {
-    float part[ALO_L(lanes)] = {0};
-    for (int i = 0; i < n; ++i) part[i] = p[i];
-    return V(load)(part);
-}
-static ALO_INLINE void V(store_some)(float *p, vec v, int n) {
-    float part[ALO_L(lanes)];
-    V(store)(part, v);
-    for (int i = 0; i < n; ++i) p[i] = part[i];
-}
 WORD2(add, a + b)
 WORD2(sub, a - b)
 WORD2(mul, a * b)
@@ -3027,31 +3042,17 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
 #undef ALO_LANE
 
 #elif ALO_STAMP == 2 /* ---- AVX2 and FMA ---- */
-#define ALO_LEVEL _avx2
-typedef __m256 vec;
 enum { ALO_L(mr) = 6, ALO_L(nv) = 2, ALO_L(lanes) = 8 };
 static ALO_INLINE __m256i alo_first_avx2(int n) { /* mask of the first n lanes */
     static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
     return _mm256_loadu_si256((const __m256i *)(const void *)(mask + 8 - n));
 }
-static ALO_INLINE vec  V(load)(const float *p) { return _mm256_loadu_ps(p); }
-static ALO_INLINE void V(store)(float *p, vec v) { _mm256_storeu_ps(p, v); }
 static ALO_INLINE vec  V(load_some)(const float *p, int n) {
     return _mm256_maskload_ps(p, alo_first_avx2(n));
 }
 static ALO_INLINE void V(store_some)(float *p, vec v, int n) {
     _mm256_maskstore_ps(p, alo_first_avx2(n), v);
 }
-static ALO_INLINE vec  V(set)(float x) { return _mm256_set1_ps(x); }
-WORD2(add, _mm256_add_ps(a, b))
-WORD2(sub, _mm256_sub_ps(a, b))
-WORD2(mul, _mm256_mul_ps(a, b))
-WORD2(div, _mm256_div_ps(a, b))
-WORD2(max, _mm256_max_ps(a, b))
-WORD2(min, _mm256_min_ps(a, b))
-WORD3(fma, _mm256_fmadd_ps(a, b, c))
-WORD3(nfma, _mm256_fnmadd_ps(a, b, c))
-WORD1(sqrt, _mm256_sqrt_ps(a))
 WORD1(round, _mm256_round_ps(a, 8))
 WORD1(pow2, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(a),
                                                                    _mm256_set1_epi32(127)), 23)))
@@ -3128,24 +3129,10 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
 #define V_HOLD(x) ALO_HOLD("+x", x)
 
 #elif ALO_STAMP == 3 /* ---- AVX-512: F, BW, DQ, VL ---- */
-#define ALO_LEVEL _avx512
-typedef __m512 vec;
 enum { ALO_L(mr) = 12, ALO_L(nv) = 2, ALO_L(lanes) = 16 };
 #define ALO_FIRST(n) ((__mmask16)((1u << (n)) - 1))
-static ALO_INLINE vec  V(load)(const float *p) { return _mm512_loadu_ps(p); }
-static ALO_INLINE void V(store)(float *p, vec v) { _mm512_storeu_ps(p, v); }
 static ALO_INLINE vec  V(load_some)(const float *p, int n) { return _mm512_maskz_loadu_ps(ALO_FIRST(n), p); }
 static ALO_INLINE void V(store_some)(float *p, vec v, int n) { _mm512_mask_storeu_ps(p, ALO_FIRST(n), v); }
-static ALO_INLINE vec  V(set)(float x) { return _mm512_set1_ps(x); }
-WORD2(add, _mm512_add_ps(a, b))
-WORD2(sub, _mm512_sub_ps(a, b))
-WORD2(mul, _mm512_mul_ps(a, b))
-WORD2(div, _mm512_div_ps(a, b))
-WORD2(max, _mm512_max_ps(a, b))
-WORD2(min, _mm512_min_ps(a, b))
-WORD3(fma, _mm512_fmadd_ps(a, b, c))
-WORD3(nfma, _mm512_fnmadd_ps(a, b, c))
-WORD1(sqrt, _mm512_sqrt_ps(a))
 WORD1(round, V(sub)(V(add)(a, V(set)(12582912.0f)), V(set)(12582912.0f)))
 WORD1(pow2, _mm512_scalef_ps(_mm512_set1_ps(1.0f), a))
 static ALO_INLINE vec V(less)(vec a, vec b, vec x, vec y) {
@@ -3236,16 +3223,6 @@ typedef float32x4_t vec;
 enum { ALO_L(mr) = 8, ALO_L(nv) = 2, ALO_L(lanes) = 4 };
 static ALO_INLINE vec  V(load)(const float *p) { return vld1q_f32(p); }
 static ALO_INLINE void V(store)(float *p, vec v) { vst1q_f32(p, v); }
-static ALO_INLINE vec  V(load_some)(const float *p, int n) {
-    float part[4] = {0, 0, 0, 0};
-    for (int i = 0; i < n; ++i) part[i] = p[i];
-    return vld1q_f32(part);
-}
-static ALO_INLINE void V(store_some)(float *p, vec v, int n) {
-    float part[4];
-    vst1q_f32(part, v);
-    for (int i = 0; i < n; ++i) p[i] = part[i];
-}
 static ALO_INLINE vec V(set)(float x) { return vdupq_n_f32(x); }
 WORD2(add, vaddq_f32(a, b))
 WORD2(sub, vsubq_f32(a, b))
@@ -3309,6 +3286,19 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
 #undef W
 #undef R
 #define V_HOLD(x) (void)0
+#endif
+
+#if !defined(ALO_STAMP) || ALO_STAMP == 4 /* no masks */
+static ALO_INLINE vec V(load_some)(const float *p, int n) {
+    float part[ALO_L(lanes)] = {0};
+    for (int i = 0; i < n; ++i) part[i] = p[i];
+    return V(load)(part);
+}
+static ALO_INLINE void V(store_some)(float *p, vec v, int n) {
+    float part[ALO_L(lanes)];
+    V(store)(part, v);
+    for (int i = 0; i < n; ++i) p[i] = part[i];
+}
 #endif
 
 enum { ALO_L(nr) = ALO_L(nv) * ALO_L(lanes) }; /* columns of a tile and of a panel */
@@ -4184,11 +4174,8 @@ static void ALO_L(matmul_da)(const alore_call *c, int first, int last) {
 
 static void ALO_L(matmul_db)(const alore_call *c, int first, int last) {
     alo_job o;
-    if (!ALO_L(as_job)(c, 1, ALO_Y, 0, &o)) {
-        if (first == 0) alo_matmul_db_task_f32(c, 0, 1); /* all of it */
-        return;
-    }
-    ALO_L(job)(&o, c->scratch, first, last);
+    if (ALO_L(as_job)(c, 1, ALO_Y, 0, &o)) ALO_L(job)(&o, c->scratch, first, last);
+    else if (first == 0) alo_matmul_db_task_f32(c, 0, 1); /* all of it */
 }
 
 /* ---- rows of numbers ----
