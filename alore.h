@@ -783,17 +783,9 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 #    define ALO_TWICE ALO_PRAGMA(GCC unroll 2)
 #    define ALO_TARGET_BEGIN(isa) ALO_PRAGMA(GCC push_options) ALO_PRAGMA(GCC target(isa))
 #    define ALO_TARGET_END ALO_PRAGMA(GCC pop_options)
-#    if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__) /* what runs once compiles in half the time */
-#        define ALO_ONCE_BEGIN ALO_PRAGMA(GCC push_options) ALO_PRAGMA(GCC optimize("O1"))
-#        define ALO_ONCE_END ALO_PRAGMA(GCC pop_options)
-#    endif
 #else
 #    define ALO_UNROLL
 #    define ALO_TWICE
-#endif
-#ifndef ALO_ONCE_BEGIN
-#    define ALO_ONCE_BEGIN
-#    define ALO_ONCE_END
 #endif
 
 /* ============================================================================
@@ -4889,8 +4881,6 @@ static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *at
     }
 }
 /* clang-format on */
-
-ALO_ONCE_BEGIN
 
 /* ============================================================================
  * >> 13 json
@@ -10340,8 +10330,6 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
     alo_free(alo_ctx(m), rules.data, room);
     return alo_merge_end(&g, s, lora);
 }
-
-ALO_ONCE_END
 
 /* ============================================================================
  * >> 25 selftest
