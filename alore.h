@@ -3479,8 +3479,11 @@ static ALO_INLINE void ALO_L(tile)(ALO_L(strip) *s, const int rows, const int wi
         if (packed)
             for (; e < stop; ++e, a += a_col, b += b_row) ALO_L(word)(sum, a, a_row, b, rows, wide, form);
         else
-            ALO_TWICE for (; e < stop; ++e, a += a_col, b += b_row)
+            ALO_TWICE for (; e < stop; ++e, a += a_col, b += b_row) {
+                for (int j = 0; j < wide * ALO_L(lanes); j += 16) /* what stands beside b */
+                    ALO_PREFETCH(b + wide * ALO_L(lanes) + j);
                 ALO_L(word)(sum, a, a_row, b, rows, wide, form);
+            }
     }
     ALO_UNROLL for (int i = 0; i < rows; ++i)
         ALO_UNROLL for (int j = 0; j < wide; ++j) V(store)(y + i * y_row + j * ALO_L(lanes), sum[i][j]);
@@ -3540,13 +3543,13 @@ ALO_STEPS(tile_i8, ALO_L(nv), true, ALO_PACK_I8, 4)
 #undef ALO_TILER
 /* clang-format on */
 
-/* to[e, i] = from[i row + e col] for i < n, 0 for i up to `room`; e < k. */
-static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, ptrdiff_t col, int n, int k) {
+/* to[e next + i] = from[i row + e col] for i < n, 0 for i up to `room`; e < k. */
+static void ALO_L(pack)(float *to, ptrdiff_t next, int room, const float *from, ptrdiff_t row, ptrdiff_t col,
+                        int n, int k) {
     const int L = ALO_L(lanes);
     if (row == 1 && n == room && room % L == 0) { /* whole rows of panels */
         for (int e = 0; e < k; ++e)
-            for (int i = 0; i < room; i += L)
-                V(store)(to + (ptrdiff_t)e * room + i, V(load)(from + e * col + i));
+            for (int i = 0; i < room; i += L) V(store)(to + e * next + i, V(load)(from + e * col + i));
         return;
     }
     for (int first = 0; first < room; first += L) {
@@ -3554,8 +3557,15 @@ static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, p
         const float *at = from + first * row;
         float *out = to + first;
         int e = 0;
-        for (; col == 1 && e + L <= k; e += L, at += L) {
+        for (; col == 1 && e < k; e += L, at += L) {
+            const int deep = k - e < L ? k - e : L;
             vec r[ALO_L(lanes)];
+            if (deep < L) {
+                for (int i = 0; i < L; ++i) r[i] = i < some ? V(load_some)(at + i * row, deep) : V(set)(0.0f);
+                V(turn)(r);
+                for (int i = 0; i < deep; ++i, out += next) V(give)(out, r[i], end);
+                continue;
+            }
             if (some == L)
                 ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i) r[i] = V(load)(at + i * row);
             else
@@ -3563,11 +3573,11 @@ static void ALO_L(pack)(float *to, int room, const float *from, ptrdiff_t row, p
                     r[i] = i < some ? V(load)(at + i * row) : V(set)(0.0f);
             V(turn)(r);
             if (end == L)
-                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i, out += room) V(store)(out, r[i]);
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i, out += next) V(store)(out, r[i]);
             else
-                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i, out += room) V(store_some)(out, r[i], end);
+                ALO_UNROLL for (int i = 0; i < ALO_L(lanes); ++i, out += next) V(store_some)(out, r[i], end);
         }
-        for (; e < k; ++e, at += col, out += room)
+        for (; e < k; ++e, at += col, out += next)
             for (int i = 0; i < end; ++i) out[i] = i < some ? at[i * row] : 0.0f;
     }
 }
@@ -3639,7 +3649,7 @@ static float ALO_L(magnitude)(const float *x, int count) {
 static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int in) {
     const int nr = ALO_L(nr), words = (in + 3) / 4;
     float scale[ALO_L(nr)];
-    if (form == ALO_PACK_F32) ALO_L(pack)(to, nr, from, in, 1, n, in);
+    if (form == ALO_PACK_F32) ALO_L(pack)(to, nr, nr, from, in, 1, n, in);
     if (form == ALO_PACK_BF16) ALO_L(pack_words)(form, to, nr, from, in, n, in, NULL);
     if (form != ALO_PACK_I8) return;
     for (int i = 0; i < n; ++i) {
@@ -3669,7 +3679,7 @@ static int ALO_L(begin)(int rows, int p) {
 }
 
 static ALO_INLINE float *ALO_L(spot)(const alo_mat *a, int row, int col) {
-    return a->p ? (float *)a->p + a->at + row * a->row + col : NULL;
+    return a->p ? (float *)a->p + a->at + row * a->row + col * a->col : NULL;
 }
 
 /* What follows the product, for rows x n sums at `sum`, which are y's from (row, col) on. For bytes `scale`
@@ -3703,19 +3713,18 @@ static void ALO_L(follow)(const alo_job *o, const float *sum, ptrdiff_t sum_row,
 static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, int row, int col, int rows,
                          int n, int wide, bool first, bool last, const float *scale) {
     float edge[ALO_L(mr) * ALO_L(nr)];
-    const bool apart = n < wide || scale != NULL;
+    const bool turned = o->y.col != 1, apart = n < wide || turned || scale != NULL;
     float *y = ALO_L(spot)(&o->y, row, col);
     s->from = scale ? NULL : first ? ALO_L(spot)(&o->start, row, col) : y;
     s->from_row = first ? o->start.row : o->y.row;
     s->y = apart ? edge : y;
     s->y_row = apart ? wide : o->y.row;
     if (apart && s->from) {
-        for (int i = 0; i < rows; ++i)
-            for (int j = 0; j < wide; ++j) edge[i * wide + j] = j < n ? s->from[i * s->from_row + j] : 0.0f;
+        ALO_L(pack)(edge, wide, wide, s->from, first ? o->start.col : o->y.col, s->from_row, n, rows);
         s->from = edge;
         s->from_row = wide;
     }
-    for (int i = 0; i < rows && s->k > ALO_SLIM; ++i) /* what it is stored to, and what follows, comes near */
+    for (int i = 0; i < rows && s->k > ALO_SLIM && !turned; ++i) /* y and what follows come near */
         for (int j = 0; j < n; j += 16) {
             ALO_PREFETCH(y + i * o->y.row + j);
             if (last && o->times.p) ALO_PREFETCH(ALO_L(spot)(&o->times, row + i, col + j));
@@ -3724,9 +3733,10 @@ static void ALO_L(place)(const alo_job *o, ALO_L(strip) *s, ALO_L(tiler) tiler, 
     tiler(s, rows);
     if (last && (o->follows || scale))
         ALO_L(follow)(o, s->y, s->y_row, row, col, rows, n, scale, s->b + (ptrdiff_t)s->k * ALO_L(nr));
+    else if (turned)
+        ALO_L(pack)(y, o->y.col, rows, edge, wide, 1, rows, n);
     else if (apart)
-        for (int i = 0; i < rows; ++i)
-            for (int j = 0; j < n; ++j) y[i * o->y.row + j] = edge[i * wide + j];
+        ALO_L(pack)(y, o->y.row, n, edge, 1, wide, n, rows);
 }
 
 /* Where word e of panel `p` of b stands, or that of the first of the blocks that it is turned from. */
@@ -3761,7 +3771,7 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
     if (o->form && !o->turned) return wide ? room : from;
     if (o->form == ALO_PACK_F32)
         for (int at = 0; at < k; at += nr, from += (ptrdiff_t)nr * o->b.cols)
-            ALO_L(pack)(room + at * nr, nr, from, nr, 1, n, k - at < nr ? k - at : nr);
+            ALO_L(pack)(room + at * nr, nr, nr, from, nr, 1, n, k - at < nr ? k - at : nr);
     else if (o->form == ALO_PACK_BF16)
         for (int at = 0; at < k; at += nr / 2, from += (ptrdiff_t)nr * ((o->b.cols + 1) / 2))
             if (wide) {
@@ -3772,7 +3782,7 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
             } else
                 ALO_L(turn_pairs)(room + at * nr, from, n, k - at);
     else
-        ALO_L(pack)(room, nr, from, o->b.col, o->b.row, n, k);
+        ALO_L(pack)(room, nr, nr, from, o->b.col, o->b.row, n, k);
     return room;
 }
 
@@ -3808,7 +3818,7 @@ static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int la
                 const int row = ALO_L(begin)(rows, p), n = ALO_L(begin)(rows, p + 1) - row;
                 const float *from = a + (top + row) * o->a.row + (ptrdiff_t)e * terms * o->a.col;
                 float *to = strips + (ptrdiff_t)row * (wide ? 2 * k : k);
-                if (terms == 1) ALO_L(pack)(to, n, from, o->a.row, o->a.col, n, k);
+                if (terms == 1) ALO_L(pack)(to, n, n, from, o->a.row, o->a.col, n, k);
                 else
                     ALO_L(pack_words)(o->form, wide ? room : to, n, from, o->a.row, n,
                                       left < k * terms ? left : k * terms, inverse + row);
@@ -3835,27 +3845,36 @@ static void ALO_L(job_packed)(const alo_job *o, void *scratch, int first, int la
     }
 }
 
-/* The same where one of the extents is small: a is read in place. `scratch` holds a panel of b. */
-static void ALO_L(job_in_place)(const alo_job *o, void *scratch, int first, int last) {
-    const bool slim = o->y.cols <= ALO_L(lanes);
-    const int nr = slim ? (int)ALO_L(lanes) : (int)ALO_L(nr);
-    const int end = last * ALO_PANEL < o->y.cols ? last * ALO_PANEL : o->y.cols;
+/* The same where one of the extents is small: a is read in place. `scratch` holds a panel of b. Where a is
+ * the transpose of more rows than y has columns, y^T = b^T a^T reads them in whole lines. */
+static void ALO_L(job_in_place)(const alo_job *job, void *scratch, int first, int last) {
+    alo_job o = *job;
+    const bool turned = o.a.row == 1 && o.y.cols > 1 && o.y.rows > o.y.cols && !o.follows;
+    int col = first * ALO_PANEL, end = last * ALO_PANEL < o.y.cols ? last * ALO_PANEL : o.y.cols;
+    if (turned) { /* these columns, as rows */
+        o.a = alo_band(alo_flip(job->b), col, end - col), o.b = alo_flip(job->a);
+        o.y = alo_band(alo_flip(job->y), col, end - col);
+        o.start = alo_band(alo_flip(job->start), col, end - col);
+        col = 0, end = o.y.cols;
+    }
+    const bool slim = o.y.cols <= ALO_L(lanes) && !turned;
+    const int nr = slim ? (int)ALO_L(lanes) : (int)ALO_L(nr), count = ALO_L(strips)(o.y.rows);
     ALO_L(strip) s;
     memset(&s, 0, sizeof s);
-    s.k = o->a.cols;
-    s.a_row = o->a.row;
-    s.a_col = o->a.col;
-    for (int col = first * ALO_PANEL; col < end; col += nr) {
-        const int n = o->y.cols - col < nr ? o->y.cols - col : nr;
-        const float *from = (const float *)o->b.p + o->b.at + col * o->b.col;
-        const bool direct = o->b.col == 1 && n == nr;
+    s.k = o.a.cols;
+    s.a_row = o.a.row;
+    s.a_col = o.a.col;
+    for (; col < end; col += nr) {
+        const int n = o.y.cols - col < nr ? o.y.cols - col : nr;
+        const float *from = (const float *)o.b.p + o.b.at + col * o.b.col;
+        const bool direct = o.b.col == 1 && n == nr;
         s.b = direct ? from : (const float *)scratch;
-        s.b_row = direct ? o->b.row : nr;
-        if (!direct) ALO_L(pack)((float *)scratch, nr, from, o->b.col, o->b.row, n, o->a.cols);
-        for (int p = 0; p < ALO_L(strips)(o->y.rows); ++p) {
-            const int row = ALO_L(begin)(o->y.rows, p), high = ALO_L(begin)(o->y.rows, p + 1) - row;
-            s.a = (const float *)o->a.p + o->a.at + row * o->a.row;
-            ALO_L(place)(o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true,
+        s.b_row = direct ? o.b.row : nr;
+        if (!direct) ALO_L(pack)((float *)scratch, nr, nr, from, o.b.col, o.b.row, n, o.a.cols);
+        for (int p = 0; p < count; ++p) {
+            const int row = ALO_L(begin)(o.y.rows, p), high = ALO_L(begin)(o.y.rows, p + 1) - row;
+            s.a = (const float *)o.a.p + o.a.at + row * o.a.row;
+            ALO_L(place)(&o, &s, slim ? ALO_L(tile_slim) : ALO_L(tile_plain), row, col, high, n, nr, true,
                          true, NULL);
         }
     }
@@ -3893,7 +3912,7 @@ static void ALO_L(pack_all)(float *to, alo_mat b) {
     const float *from = (const float *)b.p + b.at;
     for (int at = 0, wide; at < b.cols; at += wide) {
         wide = ALO_L(span)(b.cols, at);
-        ALO_L(pack)(to + (ptrdiff_t)at * b.rows, wide, from + at * b.col, b.col, b.row,
+        ALO_L(pack)(to + (ptrdiff_t)at * b.rows, wide, wide, from + at * b.col, b.col, b.row,
                     b.cols - at < wide ? b.cols - at : wide, b.rows);
     }
 }
