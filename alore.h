@@ -1514,7 +1514,11 @@ static void alo_cpuid(uint32_t leaf, uint32_t part, uint32_t *r) {
 }
 #endif
 
-/* The levels of this CPU that are built in, as bits 1 << isa. */
+#ifndef ALO_CPU_SEEN /* what a test takes the CPU for */
+#define ALO_CPU_SEEN(has) (has)
+#endif
+
+/* The levels of this CPU that are built in, as bits 1 << isa, and ALO_OWN_ bits << 8. */
 static unsigned alo_cpu(void) {
     unsigned has = 1u << ALORE_ISA_SCALAR;
 #ifdef ALO_X86
@@ -1528,12 +1532,12 @@ static unsigned alo_cpu(void) {
     alo_cpuid(7, 0, r);
     if (fma && (low & 6) == 6 && r[1] >> 5 & 1) has |= 1u << ALORE_ISA_AVX2;
     if (has & 1u << ALORE_ISA_AVX2 && (low & 0xe6) == 0xe6 && (r[1] & 0xc0030000u) == 0xc0030000u)
-        has |= 1u << ALORE_ISA_AVX512 | (r[2] >> 11 & 1) << 9; /* ALO_OWN_I8, and ALO_OWN_BF16: */
+        has |= 1u << ALORE_ISA_AVX512 | (r[2] >> 11 & 1) << 9;
     if (has >> ALORE_ISA_AVX512 & 1) alo_cpuid(7, 1, r), has |= (r[0] >> 5 & 1) << 8;
 #elif defined(ALO_ARM)
     has |= 1u << ALORE_ISA_NEON;
 #endif
-    return has;
+    return ALO_CPU_SEEN(has);
 }
 
 static alore_isa alo_best_isa(void) {
@@ -3195,7 +3199,9 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
     const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(W(a), 8), _mm512_srai_epi16(W(b), 8));
     return R(_mm512_add_epi32(W(c), _mm512_add_epi32(even, odd)));
 }
-/* The same by instructions that not every AVX-512 has; the rounding of dot16 is that of two products. */
+/* The same by instructions that not every AVX-512 has. dot16 is two fused products, the upper terms first, so
+ * it gives the bits of f32 products of the widened terms, unless a number is below 2^-126 on the way: that is
+ * taken for 0, whatever the thread's mode is. */
 static ALO_INLINE vec V(dot16_own)(vec a, vec b, vec c) {
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
     return c;
