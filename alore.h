@@ -49,7 +49,7 @@
  * PROMISES. Nothing is global, prints, aborts, or allocates after create. Frozen means const. Every file is
  * hostile, every size may overflow, every allocation may fail: a status and one sentence with the numbers.
  * Within a level and a precision the same bits for any number of threads, lanes and parts, and after stop and
- * resume; no libc's mathematics in f32.
+ * resume (bf16: on CPUs with a fast dot product of it other bits); no libc's mathematics in f32.
  * Different contexts are independent; objects of one context may be used from different threads one at a
  * time; weights, models and plans are read-only after creation and may be shared by runs of several
  * contexts; the hooks you supply must be as thread-safe as your use of them.
@@ -514,7 +514,8 @@ typedef struct alore_plan_opts {
     bool                 train;
     alore_dtype          dtype;      /* of activations: F32, or F64 (reference)  */
     alore_dtype          precision;  /* of products with frozen weights: F32, BF16, I8 (forward only);
-                                      * sums in f32; the others read packed weights */
+                                      * sums in f32; the others read packed weights. BF16: attention's,
+                                      * too, where the CPU has a fast dot product of it */
     alore_dtype          store;      /* of what waits for the backward: F32, or BF16, whose rounding puts the
                                       * gradients of small ViTs off by 0.13 %, of one tensor by 0.3 % */
     bool                 slope8;     /* slopes of activations in 8 bits, relu's exactly: 0.19 %, of one tensor
@@ -1525,6 +1526,7 @@ static unsigned alo_cpu(void) {
     uint32_t r[4], low, high, most;
     alo_cpuid(0, 0, r);
     most = r[0];
+    const unsigned amd = r[1] == 0x68747541u; /* "Auth" */
     alo_cpuid(1, 0, r);
     if (most < 7 || !(r[2] >> 27 & 1)) return has; /* no xgetbv */
     const bool fma = r[2] >> 12 & 1;
@@ -1533,7 +1535,9 @@ static unsigned alo_cpu(void) {
     if (fma && (low & 6) == 6 && r[1] >> 5 & 1) has |= 1u << ALORE_ISA_AVX2;
     if (has & 1u << ALORE_ISA_AVX2 && (low & 0xe6) == 0xe6 && (r[1] & 0xc0030000u) == 0xc0030000u)
         has |= 1u << ALORE_ISA_AVX512 | (r[2] >> 11 & 1) << 9;
-    if (has >> ALORE_ISA_AVX512 & 1) alo_cpuid(7, 1, r), has |= (r[0] >> 5 & 1) << 8;
+    /* Dot products of bf16: on AMD's as quick as f32's products, on Intel's a fourth, so that there they are
+     * widened: gemm 197 x 768 x 2304 at 172 GFLOP/s instead of 90. */
+    if (has >> ALORE_ISA_AVX512 & 1) alo_cpuid(7, 1, r), has |= (r[0] >> 5 & amd) << 8;
 #elif defined(ALO_ARM)
     has |= 1u << ALORE_ISA_NEON;
 #endif
@@ -1764,7 +1768,7 @@ enum { ALO_Y = ALO_IN, ALO_Z, ALO_X };  /* a call's outputs 0..2 as operands    
 enum { ALO_ALL = -1 };                  /* as a sample: the rows of all samples, as one matrix       */
 enum { ALO_PANEL = 32 };                /* most columns of a packed panel (see product)              */
 enum { ALO_PACK_NONE, ALO_PACK_F32, ALO_PACK_BF16, ALO_PACK_I8, ALO_OWN }; /* forms of panels        */
-enum { ALO_OWN_BF16 = 1, ALO_OWN_I8 = 2 }; /* dot products that the CPU itself has                   */
+enum { ALO_OWN_BF16 = 1, ALO_OWN_I8 = 2 }; /* dot products that the CPU itself has, and that pay       */
 enum { ALO_DEEP = 768, ALO_HIGH = 240 };/* terms and rows of a product's block                       */
 enum { ALO_SLIM = 64 };                 /* up to this extent a product reads its factors in place    */
 enum { ALO_BAND = 64 };                 /* rows that kron holds in scratch at once                   */
@@ -3210,6 +3214,10 @@ static ALO_INLINE vec V(dot8_own)(vec a, vec b, vec c) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
     return c;
 }
+static ALO_INLINE vec V(pairs_own)(vec low, vec high) {
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(low) : "v"(low), "v"(high));
+    return low;
+}
 #define ALO_OWN_DOTS
 #undef W
 #undef R
@@ -3431,7 +3439,6 @@ static ALO_INLINE vec V(slope)(int kind, vec x) {
  * turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
  * Bytes: a row of a has one scale, a row of W another; a's have 128 added, which `excess` takes away. */
 
-
 typedef struct ALO_L(strip) {   /* what a tile needs: y = from + a b for k words */
     const float *a, *b, *from;  /* from NULL: zero */
     float *y;
@@ -3539,6 +3546,8 @@ ALO_STEPS(tile_slim, 1, false, ALO_PACK_F32, ALO_L(mr))
 #ifdef ALO_OWN_DOTS
 ALO_STEPS(tile_bf16_own, ALO_L(nv), true, ALO_PACK_BF16 + ALO_OWN, ALO_L(mr))
 ALO_STEPS(tile_i8_own, ALO_L(nv), true, ALO_PACK_I8 + ALO_OWN, ALO_L(mr))
+ALO_STEPS(tile_pairs, ALO_L(nv), false, ALO_PACK_BF16 + ALO_OWN, ALO_L(mr))
+ALO_STEPS(tile_pairs_slim, 1, false, ALO_PACK_BF16 + ALO_OWN, ALO_L(mr))
 #endif
 #undef ALO_STEP
 #define ALO_STEP(n, wide, packed, form) case n: if (n <= 4) ALO_L(tile)(&part, n, wide, packed, form); break;
@@ -3903,7 +3912,10 @@ static void ALO_L(product)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scra
  * they are, both in panels as a product wants them; scores only for ALO_QUERIES rows at once, which stay in
  * the first cache: product, exponentials, product. Keys are padded to whole vectors by scores so low that
  * nothing is left of them. The pieces make P again and the gradient of the scores, as many rows as ALO_SCORES
- * allows: those of 197 tokens all at once; over such blocks dk and dv are summed. */
+ * allows: those of 197 tokens all at once; over such blocks dk and dv are summed.
+ * In plans of bf16, where dot products of it pay (see alo_cpu), factors are rounded to pairs, P and dS kept
+ * so. 197 x 64 takes 0.7 of f32's time where a dot product takes that of one f32 product (tried with such in
+ * its place), 1.75 of it at Intel's rate; to widen could only add to f32's. */
 
 /* Up to whole vectors. */
 static int ALO_L(whole)(int n) { return (n + ALO_L(lanes) - 1) / ALO_L(lanes) * ALO_L(lanes); }
@@ -3913,22 +3925,72 @@ static int ALO_L(span)(int n, int at) {
     return ALO_L(whole)(n) - at < ALO_L(nr) ? (int)ALO_L(lanes) : (int)ALO_L(nr);
 }
 
-/* All panels of b, one behind the other. */
-static void ALO_L(pack_all)(float *to, alo_mat b) {
-    const float *from = (const float *)b.p + b.at;
-    for (int at = 0, wide; at < b.cols; at += wide) {
+#ifdef ALO_OWN_DOTS
+/* Products in pairs: as the plan says, and where they pay for the rounding. */
+static bool ALO_L(paired)(const alo_head_f32 *h) {
+    const int width = h->c->t[h->q]->cols / h->c->attr->n;
+    return h->c->own & ALO_OWN_BF16 && h->p.rows > ALO_SLIM && h->p.cols > ALO_SLIM && width >= 16;
+}
+
+/* Where `paired`, pairs of neighbours in each row of `a`, written to `to`, which may be a; else a. */
+static alo_mat ALO_L(row_pairs)(alo_mat a, alo_mat to, bool paired) {
+    const int L = ALO_L(lanes);
+    if (!paired) return a;
+    for (int i = 0; i < a.rows; ++i)
+        for (int j = 0; j < a.cols; j += 2 * L) {
+            const int n = a.cols - j;
+            const float *p = alo_at_f32(a, i, j);
+            const vec low = V(take)(p, n < L ? n : L);
+            const vec high = n > L ? V(take)(p + L, n < 2 * L ? n - L : L) : V(set)(0.0f);
+            V(store)(alo_at_f32(to, i, j / 2), V(pairs_own)(low, high));
+        }
+    to.rows = a.rows;
+    to.cols = (a.cols + 1) / 2;
+    return to;
+}
+
+/* Pairs of rows 2 e and 2 e + 1 of `a`, to rows of `to`, in whole vectors. */
+static void ALO_L(column_pairs)(float *to, ptrdiff_t row, alo_mat a) {
+    const int L = ALO_L(lanes);
+    for (int e = 0; e < a.rows; e += 2, to += row)
+        for (int j = 0; j < a.cols; j += L) {
+            const int n = a.cols - j < L ? a.cols - j : L;
+            const float *p = alo_at_f32(a, e, j);
+            vec low = V(take)(p, n), high = e + 1 < a.rows ? V(take)(p + a.row, n) : V(set)(0.0f);
+            V(zip)(low, high, &low, &high);
+            V(store)(to + j, V(pairs_own)(low, high));
+        }
+}
+#else
+static bool ALO_L(paired)(const alo_head_f32 *h) { return (void)h, false; }
+static alo_mat ALO_L(row_pairs)(alo_mat a, alo_mat to, bool paired) { return (void)to, (void)paired, a; }
+static void ALO_L(column_pairs)(float *to, ptrdiff_t row, alo_mat a) { (void)to, (void)row, (void)a; }
+#endif
+
+/* All panels of b, one behind the other: of f32, or of pairs of successive rows. */
+static void ALO_L(pack_all)(float *to, alo_mat b, bool paired) {
+    const int words = paired ? (b.rows + 1) / 2 : b.rows;
+    for (int at = 0, wide; at < b.cols; at += wide, to += (ptrdiff_t)words * wide) {
         wide = ALO_L(span)(b.cols, at);
-        ALO_L(pack)(to + (ptrdiff_t)at * b.rows, wide, wide, from + at * b.col, b.col, b.row,
-                    b.cols - at < wide ? b.cols - at : wide, b.rows);
+        const alo_mat part = alo_flip(alo_band(alo_flip(b), at, wide));
+        const float *from = alo_at_f32(part, 0, 0);
+        if (!paired) ALO_L(pack)(to, wide, wide, from, b.col, b.row, part.cols, b.rows);
+        else if (b.col == 1) ALO_L(column_pairs)(to, wide, part);
+        else ALO_L(pack_words)(ALO_PACK_BF16, to, wide, from, b.col, part.cols, b.rows, NULL);
     }
 }
 
-/* y (+)= a b for such panels of b. */
-static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add) {
-    static const alo_job none = ALORE_ZERO;
+/* y (+)= a b for such panels of b; a has words as they do. */
+static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add, bool paired) {
     const int count = ALO_L(strips)(y.rows);
-    alo_job o = none;
+    ALO_L(tiler) whole = ALO_L(tile_plain), slim = ALO_L(tile_slim);
+#ifdef ALO_OWN_DOTS
+    if (paired) whole = ALO_L(tile_pairs), slim = ALO_L(tile_pairs_slim);
+#endif
+    alo_job o;
     ALO_L(strip) s;
+    (void)paired;
+    memset(&o, 0, sizeof o);
     memset(&s, 0, sizeof s);
     o.y = y;
     if (add) o.start = y;
@@ -3942,7 +4004,7 @@ static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add) 
         for (int p = 0; p < count; ++p) {
             const int row = ALO_L(begin)(y.rows, p), high = ALO_L(begin)(y.rows, p + 1) - row;
             s.a = (const float *)a.p + a.at + row * a.row;
-            ALO_L(place)(&o, &s, wide == ALO_L(nr) ? ALO_L(tile_plain) : ALO_L(tile_slim), row, at, high,
+            ALO_L(place)(&o, &s, wide == ALO_L(nr) ? whole : slim, row, at, high,
                          y.cols - at < wide ? y.cols - at : wide, wide, true, true, NULL);
         }
     }
@@ -3950,9 +4012,8 @@ static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add) 
 
 /* What is added to the last vector of n columns: enough behind the last. */
 static vec ALO_L(low)(int n) {
-    float low[ALO_L(lanes)];
-    for (int j = 0; j < ALO_L(lanes); ++j) low[j] = ALO_L(whole)(n) - ALO_L(lanes) + j < n ? 0.0f : -3e38f;
-    return V(load)(low);
+    const vec most = V(set)(3e38f);
+    return V(sub)(V(first)(most, n - ALO_L(whole)(n) + ALO_L(lanes)), most);
 }
 
 /* Row i of a head's scores: x = scale x + bias + mask where there is one of these, else as it is; `low` where
@@ -3997,9 +4058,10 @@ static void ALO_L(scale_rows)(alo_mat a, const float *factor) {
     for (int i = 0; i < a.rows; ++i) {
         float *x = alo_at_f32(a, i, 0);
         const vec f = V(set)(factor[i]);
-        int j = 0;
-        for (; j + L <= a.cols; j += L) V(store)(x + j, V(mul)(V(load)(x + j), f));
-        if (j < a.cols) V(store_some)(x + j, V(mul)(V(load_some)(x + j, a.cols - j), f), a.cols - j);
+        for (int j = 0, n; j < a.cols; j += L) {
+            n = a.cols - j < L ? a.cols - j : L;
+            V(give)(x + j, V(mul)(V(take)(x + j, n), f), n);
+        }
     }
 }
 
@@ -4015,21 +4077,23 @@ static void ALO_L(attention_head)(const alo_head_f32 *h) {
     const int rows = h->p.rows, keys = h->p.cols, room = ALO_L(whole)(keys);
     const alo_mat q = alo_seen_f32(h, 0), k = alo_seen_f32(h, 1), v = alo_seen_f32(h, 2);
     const alo_mat y = alo_seen_f32(h, ALO_Y);
-    const bool add = alo_adds(c, ALO_Y, h->s);
+    const bool add = alo_adds(c, ALO_Y, h->s), paired = ALO_L(paired)(h);
+    const int odd = paired, deep = (k.cols + odd) >> odd; /* words */
     ptrdiff_t used = 0;
     const float scale = c->p[3] || c->attr->values ? 1.0f : (float)h->scale;
     const vec low = ALO_L(low)(keys);
     float base[ALO_QUERIES], sum[ALO_QUERIES], factor[ALO_QUERIES];
-    float *turned = alo_at_f32(ALO_L(take)(c, &used, k.cols, keys), 0, 0);
-    float *values = alo_at_f32(ALO_L(take)(c, &used, keys, k.cols), 0, 0);
+    float *turned = alo_at_f32(ALO_L(take)(c, &used, deep, keys), 0, 0);
+    float *values = alo_at_f32(ALO_L(take)(c, &used, (keys + odd) >> odd, k.cols), 0, 0);
     const alo_mat all = ALO_L(take)(c, &used, ALO_QUERIES, keys);
+    const alo_mat pairs = ALO_L(take)(c, &used, paired ? ALO_QUERIES : 0, deep);
     for (int i = 0; i < ALO_QUERIES; ++i) sum[i] = 1.0f;
-    ALO_L(pack_all)(turned, alo_flip(k));
-    ALO_L(pack_all)(values, v);
+    ALO_L(pack_all)(turned, alo_flip(k), paired);
+    ALO_L(pack_all)(values, v, paired);
     for (int first = 0; first < rows; first += ALO_QUERIES) {
         const alo_mat qs = alo_band(q, first, ALO_QUERIES), ys = alo_band(y, first, ALO_QUERIES);
         alo_mat x = alo_band(all, 0, qs.rows);
-        ALO_L(times_packed)(x, qs, turned, false);
+        ALO_L(times_packed)(x, ALO_L(row_pairs)(qs, pairs, paired), turned, false, paired);
         for (int i = 0; i < x.rows; ++i)
             base[i] = scale * ALO_L(scores)(h, alo_at_f32(x, i, 0), first + i, low);
         for (int i = 0; i < x.rows; ++i)
@@ -4041,7 +4105,7 @@ static void ALO_L(attention_head)(const alo_head_f32 *h) {
             alo_row_f32(c, ALO_Z, h->s, h->window * rows + first + i)[h->head] = base[i] + sum[i];
         x.cols = keys;
         if (add) ALO_L(scale_rows)(x, factor);
-        ALO_L(times_packed)(ys, x, values, add);
+        ALO_L(times_packed)(ys, ALO_L(row_pairs)(x, x, paired), values, add, paired);
         if (!add) ALO_L(scale_rows)(ys, factor);
     }
 }
@@ -4067,22 +4131,28 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
     const float factor = 1.44269504f * (c->p[5] || c->attr->values ? 1.0f : (float)h->scale);
     const vec low = ALO_L(low)(keys);
     ptrdiff_t used = 0;
-    const int flat = k.cols * room, tall = high * ALO_L(whole)(k.cols), most = flat > tall ? flat : tall;
+    const bool paired = ALO_L(paired)(h);
+    const int odd = paired, deep = (k.cols + odd) >> odd, half = (high + odd) >> odd, few = odd * ALO_QUERIES;
+    const int flat = deep * room, tall = half * ALO_L(whole)(k.cols), most = flat > tall ? flat : tall;
     float *kt = alo_at_f32(ALO_L(take)(c, &used, 1, most), 0, 0); /* later q, as vt later g */
     float *vt = alo_at_f32(ALO_L(take)(c, &used, 1, most), 0, 0);
-    float *kp = alo_at_f32(ALO_L(take)(c, &used, keys, k.cols), 0, 0);
-    const alo_mat all_p = ALO_L(take)(c, &used, high, keys), all_ds = ALO_L(take)(c, &used, high, keys);
-    if (c->p[ALO_Y]) ALO_L(pack_all)(kp, k);
+    float *kp = alo_at_f32(ALO_L(take)(c, &used, (keys + odd) >> odd, k.cols), 0, 0);
+    const alo_mat all_p = ALO_L(take)(c, &used, half, keys), all_ds = ALO_L(take)(c, &used, half, keys);
+    const alo_mat band_p = ALO_L(take)(c, &used, few, keys), band_ds = ALO_L(take)(c, &used, few, keys);
+    const alo_mat pairs = ALO_L(take)(c, &used, few, deep);
+    if (c->p[ALO_Y]) ALO_L(pack_all)(kp, k, paired);
     for (int top = 0; top < rows; top += high) {
-        ALO_L(pack_all)(kt, alo_flip(k));
-        if (scores) ALO_L(pack_all)(vt, alo_flip(v));
+        ALO_L(pack_all)(kt, alo_flip(k), paired);
+        if (scores) ALO_L(pack_all)(vt, alo_flip(v), paired);
         const alo_mat gs = alo_band(g, top, high), qs = alo_band(q, top, high);
-        alo_mat ps = alo_band(all_p, 0, gs.rows), ds = alo_band(all_ds, 0, gs.rows);
+        alo_mat ps = alo_band(all_p, 0, (gs.rows + odd) >> odd), ds = alo_band(all_ds, 0, ps.rows);
         for (int first = 0; first < gs.rows; first += ALO_QUERIES) {
-            const alo_mat x = alo_band(ps, first, ALO_QUERIES);
-            alo_mat d = alo_band(ds, first, ALO_QUERIES);
-            ALO_L(times_packed)(x, alo_band(qs, first, ALO_QUERIES), kt, false);
-            if (scores) ALO_L(times_packed)(d, alo_band(gs, first, ALO_QUERIES), vt, false);
+            alo_mat a = alo_band(qs, first, ALO_QUERIES);
+            const alo_mat x = paired ? alo_band(band_p, 0, a.rows) : alo_band(ps, first, ALO_QUERIES);
+            alo_mat d = paired ? alo_band(band_ds, 0, a.rows) : alo_band(ds, first, ALO_QUERIES);
+            ALO_L(times_packed)(x, ALO_L(row_pairs)(a, pairs, paired), kt, false, paired);
+            a = alo_band(gs, first, ALO_QUERIES);
+            if (scores) ALO_L(times_packed)(d, ALO_L(row_pairs)(a, pairs, paired), vt, false, paired);
             for (int i = 0; i < x.rows; ++i) {
                 const int at = top + first + i;
                 const float z = alo_row_f32(c, 4, h->s, h->window * rows + at)[h->head];
@@ -4091,18 +4161,23 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
                 const float sum = ALO_L(powers)(p, room, factor, z * 1.44269504f, s, &dot);
                 ALO_L(softened)(p, s, room, 1.0f / sum, dot / sum, (float)h->scale);
             }
+            if (paired && c->p[ALO_X]) ALO_L(column_pairs)(alo_at_f32(ps, first / 2, 0), ps.row, x);
+            if (paired && c->p[ALO_Z]) ALO_L(column_pairs)(alo_at_f32(ds, first / 2, 0), ds.row, d);
             d.cols = keys;
+            a = alo_band(dq, top + first, d.rows);
             if (c->p[ALO_Y])
-                ALO_L(times_packed)(alo_band(dq, top + first, d.rows), d, kp, alo_adds(c, ALO_Y, h->s));
+                ALO_L(times_packed)(a, ALO_L(row_pairs)(d, d, paired), kp, alo_adds(c, ALO_Y, h->s), paired);
         }
         ps.cols = ds.cols = keys;
         if (c->p[ALO_X]) {
-            ALO_L(pack_all)(vt, gs);
-            ALO_L(times_packed)(alo_seen_f32(h, ALO_X), alo_flip(ps), vt, top || alo_adds(c, ALO_X, h->s));
+            ALO_L(pack_all)(vt, gs, paired);
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_X), alo_flip(ps), vt, top || alo_adds(c, ALO_X, h->s),
+                                paired);
         }
         if (c->p[ALO_Z]) {
-            ALO_L(pack_all)(kt, qs);
-            ALO_L(times_packed)(alo_seen_f32(h, ALO_Z), alo_flip(ds), kt, top || alo_adds(c, ALO_Z, h->s));
+            ALO_L(pack_all)(kt, qs, paired);
+            ALO_L(times_packed)(alo_seen_f32(h, ALO_Z), alo_flip(ds), kt, top || alo_adds(c, ALO_Z, h->s),
+                                paired);
         }
     }
 }
@@ -8861,7 +8936,8 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     p->level = plain || b ? NULL : level;
     const alore_dtype in = p->opts.precision;
     p->form = !in ? ALO_PACK_F32 : in == ALORE_BF16 ? ALO_PACK_BF16 : ALO_PACK_I8;
-    p->own = (uint8_t)(alo_cpu() >> 8);
+    p->own = (uint8_t)(ctx->config.isa == ALORE_ISA_AVX512 ? alo_cpu() >> 8 : 0);
+    if (in != ALORE_BF16) p->own &= (uint8_t)~ALO_OWN_BF16; /* attention's, too, are in f32 */
     if (in && (!p->level || p->level->panel < 4))
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "these kernels have products in F32 only");
     if (plain) memcpy(p->kernels, alo_table_f32, sizeof p->kernels);
