@@ -3203,9 +3203,9 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
     const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(W(a), 8), _mm512_srai_epi16(W(b), 8));
     return R(_mm512_add_epi32(W(c), _mm512_add_epi32(even, odd)));
 }
-/* The same by instructions that not every AVX-512 has. dot16 is two fused products, the upper terms first, so
- * it gives the bits of f32 products of the widened terms, unless a number is below 2^-126 on the way: that is
- * taken for 0, whatever the thread's mode is. */
+/* The same by instructions that not every AVX-512 has. Intel's dot16 is two fused products, the upper terms
+ * first: the bits of widened ones, but that below 2^-126 all is 0. AMD's was not tried: bf16 may have other
+ * bits there. pairs_own: neighbours, from two vectors. */
 static ALO_INLINE vec V(dot16_own)(vec a, vec b, vec c) {
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
     return c;
@@ -3292,6 +3292,9 @@ static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
 #undef W
 #undef R
 #define V_HOLD(x) (void)0
+#endif
+#ifndef ALO_OWN_DOTS
+WORD2(pairs_own, V(or)(a, b)) /* never asked for */
 #endif
 
 #if !defined(ALO_STAMP) || ALO_STAMP == 4 /* no masks */
@@ -3788,14 +3791,12 @@ static const float *ALO_L(panel)(const alo_job *o, int p, int e, int k, float *r
         for (int at = 0; at < k; at += nr, from += (ptrdiff_t)nr * o->b.cols)
             ALO_L(pack)(room + at * nr, nr, nr, from, nr, 1, n, k - at < nr ? k - at : nr);
     else if (o->form == ALO_PACK_BF16)
-        for (int at = 0; at < k; at += nr / 2, from += (ptrdiff_t)nr * ((o->b.cols + 1) / 2))
-            if (wide) {
-                float block[ALO_L(nr) * ALO_L(nr)];
-                const int some = k - at < nr / 2 ? k - at : nr / 2;
-                ALO_L(turn_pairs)(block, from, n, some);
-                ALO_L(unpair)(room + 2 * at * nr, block, nr, some);
-            } else
-                ALO_L(turn_pairs)(room + at * nr, from, n, k - at);
+        for (int at = 0; at < k; at += nr / 2, from += (ptrdiff_t)nr * ((o->b.cols + 1) / 2)) {
+            float block[ALO_L(nr) * ALO_L(nr)];
+            const int some = k - at < nr / 2 ? k - at : nr / 2;
+            ALO_L(turn_pairs)(wide ? block : room + at * nr, from, n, some);
+            if (wide) ALO_L(unpair)(room + 2 * at * nr, block, nr, some);
+        }
     else
         ALO_L(pack)(room, nr, nr, from, o->b.col, o->b.row, n, k);
     return room;
@@ -3925,7 +3926,6 @@ static int ALO_L(span)(int n, int at) {
     return ALO_L(whole)(n) - at < ALO_L(nr) ? (int)ALO_L(lanes) : (int)ALO_L(nr);
 }
 
-#ifdef ALO_OWN_DOTS
 /* Products in pairs: as the plan says, and where they pay for the rounding. */
 static bool ALO_L(paired)(const alo_head_f32 *h) {
     const int width = h->c->t[h->q]->cols / h->c->attr->n;
@@ -3944,8 +3944,7 @@ static alo_mat ALO_L(row_pairs)(alo_mat a, alo_mat to, bool paired) {
             const vec high = n > L ? V(take)(p + L, n < 2 * L ? n - L : L) : V(set)(0.0f);
             V(store)(alo_at_f32(to, i, j / 2), V(pairs_own)(low, high));
         }
-    to.rows = a.rows;
-    to.cols = (a.cols + 1) / 2;
+    to.rows = a.rows, to.cols = (a.cols + 1) / 2;
     return to;
 }
 
@@ -3961,11 +3960,6 @@ static void ALO_L(column_pairs)(float *to, ptrdiff_t row, alo_mat a) {
             V(store)(to + j, V(pairs_own)(low, high));
         }
 }
-#else
-static bool ALO_L(paired)(const alo_head_f32 *h) { return (void)h, false; }
-static alo_mat ALO_L(row_pairs)(alo_mat a, alo_mat to, bool paired) { return (void)to, (void)paired, a; }
-static void ALO_L(column_pairs)(float *to, ptrdiff_t row, alo_mat a) { (void)to, (void)row, (void)a; }
-#endif
 
 /* All panels of b, one behind the other: of f32, or of pairs of successive rows. */
 static void ALO_L(pack_all)(float *to, alo_mat b, bool paired) {
@@ -4008,12 +4002,6 @@ static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add, 
                          y.cols - at < wide ? y.cols - at : wide, wide, true, true, NULL);
         }
     }
-}
-
-/* What is added to the last vector of n columns: enough behind the last. */
-static vec ALO_L(low)(int n) {
-    const vec most = V(set)(3e38f);
-    return V(sub)(V(first)(most, n - ALO_L(whole)(n) + ALO_L(lanes)), most);
 }
 
 /* Row i of a head's scores: x = scale x + bias + mask where there is one of these, else as it is; `low` where
@@ -4081,7 +4069,7 @@ static void ALO_L(attention_head)(const alo_head_f32 *h) {
     const int odd = paired, deep = (k.cols + odd) >> odd; /* words */
     ptrdiff_t used = 0;
     const float scale = c->p[3] || c->attr->values ? 1.0f : (float)h->scale;
-    const vec low = ALO_L(low)(keys);
+    const vec big = V(set)(3e38f), low = V(sub)(V(first)(big, keys - room + ALO_L(lanes)), big);
     float base[ALO_QUERIES], sum[ALO_QUERIES], factor[ALO_QUERIES];
     float *turned = alo_at_f32(ALO_L(take)(c, &used, deep, keys), 0, 0);
     float *values = alo_at_f32(ALO_L(take)(c, &used, (keys + odd) >> odd, k.cols), 0, 0);
@@ -4127,11 +4115,10 @@ static void ALO_L(attention_pieces)(const alo_head_f32 *h) {
     const int high = alo_attention_rows(rows, keys);
     const alo_mat g = alo_seen_f32(h, 0), q = alo_seen_f32(h, 1), k = alo_seen_f32(h, 2);
     const alo_mat v = alo_seen_f32(h, 3), dq = alo_seen_f32(h, ALO_Y);
-    const bool scores = c->p[ALO_Y] || c->p[ALO_Z];
+    const bool scores = c->p[ALO_Y] || c->p[ALO_Z], paired = ALO_L(paired)(h);
     const float factor = 1.44269504f * (c->p[5] || c->attr->values ? 1.0f : (float)h->scale);
-    const vec low = ALO_L(low)(keys);
+    const vec big = V(set)(3e38f), low = V(sub)(V(first)(big, keys - room + ALO_L(lanes)), big);
     ptrdiff_t used = 0;
-    const bool paired = ALO_L(paired)(h);
     const int odd = paired, deep = (k.cols + odd) >> odd, half = (high + odd) >> odd, few = odd * ALO_QUERIES;
     const int flat = deep * room, tall = half * ALO_L(whole)(k.cols), most = flat > tall ? flat : tall;
     float *kt = alo_at_f32(ALO_L(take)(c, &used, 1, most), 0, 0); /* later q, as vt later g */
