@@ -254,23 +254,18 @@ static json *json_parse(heap *memory, const char *text, size_t bytes, char *why)
     return root;
 }
 
-/* The object in a file. */
+/* The object in a file; the sentence leaves out the path. */
 static json *json_file(heap *memory, const char *path, char *why)
 {
     unsigned char *data = NULL;
     size_t bytes = 0;
-    char text[IMG_WHY] = "";
     json *root = NULL;
-    if (!img_file(path, &data, &bytes, text)) {
-        img_fail(why, "%.300s: %.180s", path, text);
-        return NULL;
-    }
-    root = json_parse(memory, (const char *)data, bytes, text);
+    if (!img_file(path, &data, &bytes, why)) return NULL;
+    root = json_parse(memory, (const char *)data, bytes, why);
     if (root && root->kind != JSON_OBJECT) {
-        img_fail(text, "is no JSON object");
+        img_fail(why, "it is no JSON object");
         root = NULL;
     }
-    if (!root) img_fail(why, "%.300s: %.180s", path, text);
     free(data);
     return root;
 }
@@ -583,19 +578,19 @@ static bool names_open(alore_ctx *ctx, const char *path, alore_weights **w, nami
     const char *slash = strrchr(path, '/');
     const json *config = NULL;
     struct stat info;
-    char backbone[256] = "";
+    char backbone[256] = "", text[IMG_WHY];
     alore_weights *out = NULL;
     *n = names_of(*w);
     if (n->style == NAMES_TIMM) return true;
     char *folder = data_copy(path, slash ? (size_t)(slash - path) + 1 : 0);
     char *beside = folder ? data_join(folder, "config.json") : NULL;
     bool good = beside || img_fail(why, "no memory");
-    if (good && !stat(beside, &info)) good = (config = json_file(&memory, beside, why)) != NULL;
+    if (good && !stat(beside, &info) && !(config = json_file(&memory, beside, text)))
+        good = img_fail(why, "config.json beside it: %.400s", text);
     if (good) good = names_to_timm(ctx, *w, *n, &out, why);
     if (good && !alore_weights_meta(*w, "alore.backbone")) {
-        char text[IMG_WHY];
         good = names_backbone(out, config, backbone, text) ||
-               img_fail(why, "%.250s%s%.200s", config ? beside : "", config ? ": " : "", text);
+               img_fail(why, "%s%.400s", config ? "config.json beside it: " : "", text);
         if (good && alore_weights_set_meta(out, "alore.backbone", backbone)) good = img_fail(why, "no memory");
     }
     heap_free(&memory);

@@ -1320,6 +1320,7 @@ static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *b
     peft_reader r = {0};
     alore_weights *file = NULL;
     struct stat info;
+    char text[IMG_WHY];
     char *config = data_join(folder, "adapter_config.json");
     char *model = data_join(folder, "adapter_model.safetensors");
     char *pickle = data_join(folder, "adapter_model.bin");
@@ -1334,7 +1335,8 @@ static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *b
                                  ? "adapter_model.safetensors is missing"
                                  : "adapter_model.bin is a pickle, which can run code, and is not read; "
                                    "save_pretrained of a newer peft writes safetensors");
-    if (good) good = (r.config = json_file(&r.memory, config, why)) != NULL;
+    if (good && !(r.config = json_file(&r.memory, config, text)))
+        good = img_fail(why, "adapter_config.json: %.400s", text);
     if (good && alore_weights_load(ctx, model, &file))
         good = img_fail(why, "adapter_model.safetensors: %s", alore_last_error(ctx)->text);
     r.file = file;
