@@ -752,11 +752,12 @@ static int open_network(app *a, network *n, const char *adapter)
     n->adapter_path = adapter;
     if (!s->weights && !s->backbone)
         return fail(a, 2, "--weights", "missing: a checkpoint, or --backbone SPEC");
-    if (s->weights && open_base(a, s->weights, &n->disk, &n->file, &n->names)) return 1;
-    if (adapter && open_adapter(a, n, adapter)) return 1;
+    int rc = s->weights ? open_base(a, s->weights, &n->disk, &n->file, &n->names) : 0;
+    if (!rc && adapter) rc = open_adapter(a, n, adapter);
+    if (rc) return rc;
     if (n->file && (adapter || a->command->bit == C_TRAIN))
         n->fingerprint = alore_weights_fingerprint(n->file);
-    int rc = check_base(a, n);
+    rc = check_base(a, n);
     return rc ? rc : find_config(a, n);
 }
 

@@ -407,27 +407,23 @@ static unsigned char *names_add(alore_ctx *ctx, alore_weights *w, const char *na
     return t.bytes ? (unsigned char *)alore_weights_data(w, name) : nothing;
 }
 
-/* The fused tensor of block `block`, from three of the file; absent where none is there. */
+/* The fused tensor of block `block`, from three of the file. */
 static bool names_fuse(alore_ctx *ctx, const alore_weights *from, naming n, int block, const char *leaf,
                        alore_weights *to, char *why)
 {
     const alore_tensor *t[3] = {NULL, NULL, NULL};
     char name[NAMES_BYTES + 64];
-    int have = 0;
     for (int i = 0; i < 3; ++i) {
         names_put(n, &names_rows[4 + i], block, name);
         snprintf(name + strlen(name), 64, "%.60s", leaf);
         t[i] = alore_weights_find(from, name);
-        have += t[i] != NULL;
-        if (!t[i] && have) return img_fail(why, "%s is missing; the other parts of qkv are there", name);
-        if (!t[i]) continue;
+        if (!t[i]) return img_fail(why, "%s is missing; the other parts of qkv are there", name);
+        if (!i) continue;
         const bool same = t[i]->dtype == t[0]->dtype && t[i]->rank == t[0]->rank && t[i]->rank > 0 &&
                           t[i]->bytes == t[0]->bytes && t[i]->dims[0] == t[0]->dims[0] &&
-                          t[i]->dims[0] <= 1 << 24;
+                          t[i]->dims[0] <= 1 << 24; /* a rank of 0 fails, too */
         if (!same) return img_fail(why, "%s has another type or shape than its query", name);
     }
-    if (have && have < 3) return img_fail(why, "block %d has not all of query, key and value", block);
-    if (!have) return true;
     naming timm = {NAMES_TIMM, false};
     names_put(timm, &names_rows[4], block, name);
     snprintf(name + strlen(name), 64, "%.60s", leaf);
@@ -448,8 +444,10 @@ static bool names_to_timm(alore_ctx *ctx, const alore_weights *from, naming n, a
         char name[NAMES_BYTES + 64];
         int block = -1;
         const struct names_row *row = names_find(n, t->name, &block, &rest);
-        if (row && row->part) {
-            if (row->part == 'q') good = names_fuse(ctx, from, n, block, rest, *out, why);
+        if (row && row->part) { /* once for the three; a key without its query fails there, too */
+            names_put(timm, row, block, name);
+            snprintf(name + strlen(name), 64, "%.60s", rest);
+            if (!alore_weights_find(*out, name)) good = names_fuse(ctx, from, n, block, rest, *out, why);
             continue;
         }
         if (row) names_put(timm, row, block, name);
