@@ -603,11 +603,62 @@ static bool peft_read_ia3(peft_reader *r, peft_module *m)
     return peft_set_rule(m, in ? "ia3:place=input" : "ia3");
 }
 
+/* [p, c * pixels] = sum_ij t[i, j, pixel] a[i, p] b[j, c]: a convolution's matrix by its core. */
+static float *peft_core(peft_reader *r, const alore_tensor *t, const alore_tensor *a, const alore_tensor *b)
+{
+    size_t nt, na, nb;
+    const float *x = peft_floats(r, t, &nt), *y = x ? peft_floats(r, a, &na) : NULL;
+    const float *z = y ? peft_floats(r, b, &nb) : NULL;
+    if (!z) return NULL;
+    const size_t rank = t->rank == 4 && t->dims[0] == t->dims[1] && t->dims[0] < 65536 ? (size_t)t->dims[0] : 0;
+    if (!rank || a->rank != 2 || b->rank != 2 || a->dims[0] != rank || b->dims[0] != rank) {
+        img_fail(r->why, "%.200s is no core of its factors", t->name);
+        return NULL;
+    }
+    const size_t pixels = nt / rank / rank, rows = na / rank, c = nb / rank;
+    float *out = (float *)heap_new(&r->memory, rows * c * pixels + 1, sizeof *out);
+    if (!out) img_fail(r->why, "no memory");
+    for (size_t i = 0; out && i < rows * c * pixels; ++i) {
+        double sum = 0;
+        for (size_t k = 0; k < rank * rank; ++k)
+            sum += (double)x[k * pixels + i % pixels] * (double)y[k / rank * rows + i / (c * pixels)] *
+                   (double)z[k % rank * c + i / pixels % c];
+        out[i] = (float)sum;
+    }
+    return out;
+}
+
+/* LoHa of a convolution by two cores: as plain LoRA of full rank. */
+static bool peft_read_loha_cores(peft_reader *r, peft_module *m)
+{
+    const alore_tensor *const *s = m->slot;
+    const size_t in = (size_t)m->in, out = (size_t)m->out;
+    double scale;
+    char text[32];
+    if (!s[5] || !m->kernel[0]) return img_fail(r->why, "%s: hada_t1 and hada_t2 belong together", m->name);
+    for (int i = 0; i < 2; ++i)
+        if (s[2 * i]->rank != 2 || s[2 * i]->dims[1] != out || s[2 * i + 1]->rank != 2 ||
+            s[2 * i + 1]->dims[1] * (uint64_t)m->kernel[1] * (uint64_t)m->kernel[2] != in ||
+            s[4 + i]->rank != 4 || s[4 + i]->dims[2] != (uint64_t)m->kernel[1] ||
+            s[4 + i]->dims[3] != (uint64_t)m->kernel[2])
+            return img_fail(r->why, "%s: the shapes of its factors do not make %zu x %zu", m->name, out, in);
+    const float *one = peft_core(r, s[4], s[0], s[1]), *two = one ? peft_core(r, s[5], s[2], s[3]) : NULL;
+    if (!two || !peft_scale(r, m, "alpha", (double)s[4]->dims[0], &scale)) return false;
+    float *a = (float *)heap_new(&r->memory, in * out, sizeof *a), *b = (float *)heap_new(&r->memory, out * out, sizeof *b);
+    if (!a || !b) return img_fail(r->why, "no memory");
+    for (size_t i = 0; i < in * out; ++i) a[i % in * out + i / in] = one[i] * two[i];
+    for (size_t i = 0; i < out; ++i) b[i * (out + 1)] = 1;
+    return peft_put(r, m, "lora", "A", m->in, m->out, a) && peft_put(r, m, "lora", "B", m->out, m->out, b) &&
+           peft_set_rule(m, "lora:rank=%d,scale=%s", m->out, peft_digits(scale, text));
+}
+
 static bool peft_read_loha(peft_reader *r, peft_module *m)
 {
     const int rank = m->slot[1]->rank ? (int)m->slot[1]->dims[0] : 0;
     double scale;
     char text[32];
+    if (m->slot[4] || m->slot[5]) return m->slot[4] ? peft_read_loha_cores(r, m)
+                                                    : img_fail(r->why, "%s: its hada_t1 is missing", m->name);
     if (!rank) return img_fail(r->why, "%.200s has no row", m->slot[1]->name);
     for (int i = 0; i < 2; ++i) {
         if (!peft_turn(r, m, "loha", i ? "w2_up" : "w1_up", m->slot[2 * i], m->out, rank)) return false;
@@ -648,7 +699,13 @@ static bool peft_read_lokr_conv(peft_reader *r, peft_module *m, double scale)
     const alore_tensor *const two[3] = {m->slot[3], m->slot[4], m->slot[5]};
     int ol, im, ok, in;
     char text[32];
-    const float *a = peft_factor(r, one, &ol, &im), *b = a ? peft_factor(r, two, &ok, &in) : NULL;
+    const float *a = peft_factor(r, one, &ol, &im), *b = NULL;
+    if (a && m->slot[6]) {
+        b = peft_core(r, m->slot[6], two[1], two[2]);
+        ok = (int)two[1]->dims[1];
+        in = m->in / im;
+    } else if (a)
+        b = peft_factor(r, two, &ok, &in);
     if (!b) return false;
     const int rank = im * ok;
     float *left = (float *)heap_new(&r->memory, (size_t)m->in * (size_t)rank + 1, sizeof *left);
@@ -669,6 +726,7 @@ static bool peft_read_lokr(peft_reader *r, peft_module *m)
     bool both;
     char text[32], first[32];
     int high[2], wide[2];
+    const alore_tensor *core = m->slot[6]; /* of w2 */
     if (!peft_number(r, "r", 8, 1, &rank) || !peft_number(r, "decompose_factor", -1, -1, &factor) ||
         !peft_flag(r, "decompose_both", false, &both))
         return false;
@@ -684,11 +742,17 @@ static bool peft_read_lokr(peft_reader *r, peft_module *m)
         }
         if (!t[0]) {
             rank = (double)t[2]->dims[0];
-            if (!peft_fits(r, t[1], 0, (int)rank)) return false;
+            if (!(i && core) && !peft_fits(r, t[1], 0, (int)rank)) return false;
         }
         const alore_tensor *last = t[0] ? t[0] : t[2];
         high[i] = (int)(t[0] ? t[0] : t[1])->dims[0];
         wide[i] = (int)(last->bytes / alore_dtype_bytes(last->dtype) / (size_t)last->dims[0]);
+        if (!i || !core) continue;
+        if (!m->kernel[0] || t[0] || t[1]->rank != 2 || core->rank != 4 || core->dims[2] > 1024 || core->dims[3] > 1024)
+            return img_fail(r->why, "%.200s is there, but %s has no such form", core->name, m->name);
+        high[1] = (int)t[1]->dims[1];
+        if ((uint64_t)wide[1] * core->dims[2] * core->dims[3] > 1 << 24) return peft_fits(r, t[2], 1, 1);
+        wide[1] *= (int)(core->dims[2] * core->dims[3]);
     }
     if ((int64_t)high[0] * high[1] != m->out || (int64_t)wide[0] * wide[1] != m->in)
         return img_fail(r->why, "%s: factors of %d x %d and %d x %d do not make %d x %d", m->name, high[0],
@@ -732,6 +796,8 @@ static bool peft_read_oft(peft_reader *r, peft_module *m)
         !peft_flag(r, "use_cayley_neumann", true, &series) || !peft_number(r, "eps", 6e-5, 0, &eps) ||
         !peft_number(r, "num_cayley_neumann_terms", 5, 1, &terms) || !peft_fits(r, t, 0, 0))
         return false;
+    if (m->kernel[0])
+        return img_fail(r->why, "%s is a convolution: there OFT of PEFT is not the map that it merges", m->name);
     if (!(x = peft_floats(r, t, &have))) return false;
     const size_t blocks = t->rank ? (size_t)t->dims[0] : 0, each = blocks ? have / blocks : 0;
     while ((size_t)block * (size_t)(block - 1) / 2 < each) ++block;
@@ -823,10 +889,11 @@ static const peft_type peft_types[] = { /* a suffix with ? may be missing */
     {"VERA", "vera", "vera_lambda_b vera_lambda_d", "r projection_prng_key save_projection d_initial",
      peft_read_vera},
     {"IA3", "ia3", "ia3_l", "feedforward_modules", peft_read_ia3},
-    {"LOHA", "loha", "hada_w1_a hada_w1_b hada_w2_a hada_w2_b", "r alpha rank_pattern alpha_pattern",
+    {"LOHA", "loha", "hada_w1_a hada_w1_b hada_w2_a hada_w2_b ?hada_t1 ?hada_t2",
+     "r alpha rank_pattern alpha_pattern use_effective_conv2d",
      peft_read_loha},
-    {"LOKR", "lokr", "?lokr_w1 ?lokr_w1_a ?lokr_w1_b ?lokr_w2 ?lokr_w2_a ?lokr_w2_b",
-     "r alpha rank_pattern alpha_pattern decompose_both decompose_factor", peft_read_lokr},
+    {"LOKR", "lokr", "?lokr_w1 ?lokr_w1_a ?lokr_w1_b ?lokr_w2 ?lokr_w2_a ?lokr_w2_b ?lokr_t2",
+     "r alpha rank_pattern alpha_pattern use_effective_conv2d decompose_both decompose_factor", peft_read_lokr},
     {"OFT", "oft", "oft_R.weight",
      "r oft_block_size block_share coft eps use_cayley_neumann num_cayley_neumann_terms", peft_read_oft},
     {"BOFT", "boft", "boft_R boft_s", "boft_block_size boft_block_num boft_n_butterfly_factor", peft_read_boft},
