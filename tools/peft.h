@@ -1039,6 +1039,14 @@ static bool peft_find_names(peft_reader *r)
     return true;
 }
 
+/* In the order of blocks, then of layers: rules read so. */
+static int peft_compare_modules(const void *a, const void *b)
+{
+    const peft_module *x = (const peft_module *)a, *y = (const peft_module *)b;
+    if (x->block != y->block) return x->block < y->block ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
 /* Everything that the base has, under the adapter's names. */
 static bool peft_find_base(peft_reader *r)
 {
@@ -1087,6 +1095,8 @@ static bool peft_find_base(peft_reader *r)
             snprintf(p->name + strlen(p->name), 64, "%.60s", rest);
         }
     }
+    if (r->module_count)
+        qsort(r->modules, (size_t)r->module_count, sizeof *r->modules, peft_compare_modules);
     return true;
 }
 
