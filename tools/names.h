@@ -479,8 +479,7 @@ static bool names_from_timm(alore_ctx *ctx, const alore_weights *from, naming n,
             if (row) names_put(n, row + k, block, name);
             if (row) snprintf(name + strlen(name), 64, "%.60s", rest);
             const uint64_t rows = t->rank ? t->dims[0] / (uint64_t)parts : 0;
-            unsigned char *data =
-                names_add(ctx, *out, row ? name : t->name, *t, rows, parts > 1, why);
+            unsigned char *data = names_add(ctx, *out, row ? name : t->name, *t, rows, parts > 1, why);
             good = data != NULL;
             const size_t bytes = t->bytes / 3;
             if (good && parts > 1 && bytes)
@@ -505,8 +504,8 @@ static bool names_extent(const json *config, const char *key, int out[2], char *
     if (v->kind == JSON_LIST) first = v->first, second = v->last;
     for (int i = 0; i < 2; ++i) {
         const json *x = i ? second : first;
-        if (!x || x->kind != JSON_NUMBER || x->number < 1 || x->number > 1 << 20 || floor(x->number) < x->number ||
-            (v->kind == JSON_LIST && v->count > 2))
+        if (!x || x->kind != JSON_NUMBER || x->number < 1 || x->number > 1 << 20 ||
+            floor(x->number) < x->number || (v->kind == JSON_LIST && v->count > 2))
             return img_fail(why, "%s is no extent", key);
         out[i] = (int)x->number;
     }
@@ -589,7 +588,8 @@ static bool names_open(alore_ctx *ctx, const char *path, alore_weights **w, nami
     if (good && !alore_weights_meta(*w, "alore.backbone")) {
         good = names_backbone(out, config, backbone, text) ||
                img_fail(why, "%s%.400s", config ? "config.json beside it: " : "", text);
-        if (good && alore_weights_set_meta(out, "alore.backbone", backbone)) good = img_fail(why, "no memory");
+        if (good && alore_weights_set_meta(out, "alore.backbone", backbone))
+            good = img_fail(why, "no memory");
     }
     heap_free(&memory);
     free(folder);

@@ -118,7 +118,8 @@ static bool peft_compile(const char *pattern, const char *before, const char *af
         } else
             out[n++] = c;
         if (repeats && *p == '?') ++p; /* lazy: the same language */
-        if (repeats && *p && strchr("*+?{", *p)) return peft_pattern_fail(pattern, "a repeat of a repeat", why);
+        if (repeats && *p && strchr("*+?{", *p))
+            return peft_pattern_fail(pattern, "a repeat of a repeat", why);
     }
     sprintf(out + n, "%s", after);
     int code = regcomp(re, out, REG_EXTENDED | REG_NOSUB);
@@ -146,7 +147,7 @@ typedef struct peft_module { /* a layer of the base, under the adapter's name fo
     int in, out;   /* widths; of the part */
     int kernel[3]; /* [in, kh, kw] of a convolution, else 0 */
     bool target, used;
-    char letters[4]; /* parts of the same layer with the same settings */
+    char letters[4];                      /* parts of the same layer with the same settings */
     const alore_tensor *slot[PEFT_SLOTS]; /* by the suffixes of the type */
     char settings[PEFT_SETTINGS];         /* "lora:rank=4,scale=2", "": nothing is left of it */
 } peft_module;
@@ -323,7 +324,8 @@ static bool peft_fits(const peft_reader *r, const alore_tensor *t, int rows, int
     for (int i = 1; i < t->rank; ++i)
         rest = t->dims[i] > 1 << 24 || rest > 1 << 24 ? UINT64_MAX / 2 : rest * t->dims[i];
     const uint64_t first = t->rank ? t->dims[0] : 0;
-    if ((rows ? first == (uint64_t)rows : first <= 65536) && (cols ? rest == (uint64_t)cols : rest <= 1 << 24))
+    if ((rows ? first == (uint64_t)rows : first <= 65536) &&
+        (cols ? rest == (uint64_t)cols : rest <= 1 << 24))
         return true;
     return img_fail(r->why, "%.200s is %s, not %s%.0d x %s%.0d", t->name, peft_shape_text(t, text),
                     rows ? "" : "any", rows, cols ? "" : "any", cols);
@@ -521,14 +523,14 @@ static bool peft_read_lora(peft_reader *r, peft_module *m)
     return peft_set_rule(m, "%s:rank=%d,scale=%s", method, rank, peft_digits(scale, text));
 }
 
-
 /* The scale's denominator is the initial rank, also where pruning left fewer: 0 is possible. */
 static bool peft_read_adalora(peft_reader *r, peft_module *m)
 {
     double alpha, init;
     char text[32];
     const int rank = m->slot[0]->rank ? (int)m->slot[0]->dims[0] : 0;
-    if (!peft_number(r, "lora_alpha", 8, -1e30, &alpha) || !peft_number(r, "init_r", 12, 1, &init)) return false;
+    if (!peft_number(r, "lora_alpha", 8, -1e30, &alpha) || !peft_number(r, "init_r", 12, 1, &init))
+        return false;
     if (!rank) return peft_fits(r, m->slot[1], m->out, 0);
     if (!peft_turn(r, m, "adalora", "A", m->slot[0], 0, m->in)) return false;
     if (!peft_turn(r, m, "adalora", "B", m->slot[1], m->out, rank)) return false;
@@ -593,8 +595,8 @@ static bool peft_read_ia3(peft_reader *r, peft_module *m)
     const alore_tensor *t = m->slot[0];
     const bool row = t->rank > 1 && t->dims[0] == 1; /* (1, in), or of a convolution (1, c, 1, 1) */
     if (have != (size_t)(in ? channels : m->out) || (t->rank == 2 && (in ? !row : t->dims[1] != 1)))
-        return img_fail(r->why, "%.200s is %s; %s scales its %d %s", t->name, peft_shape_text(t, text), m->name,
-                        in ? channels : m->out, in ? "inputs" : "outputs");
+        return img_fail(r->why, "%.200s is %s; %s scales its %d %s", t->name, peft_shape_text(t, text),
+                        m->name, in ? channels : m->out, in ? "inputs" : "outputs");
     const size_t count = (size_t)(in ? m->in : m->out);
     float *y = (float *)heap_new(&r->memory, count, sizeof *y);
     if (!y) return img_fail(r->why, "no memory");
@@ -610,7 +612,8 @@ static float *peft_core(peft_reader *r, const alore_tensor *t, const alore_tenso
     const float *x = peft_floats(r, t, &nt), *y = x ? peft_floats(r, a, &na) : NULL;
     const float *z = y ? peft_floats(r, b, &nb) : NULL;
     if (!z) return NULL;
-    const size_t rank = t->rank == 4 && t->dims[0] == t->dims[1] && t->dims[0] < 65536 ? (size_t)t->dims[0] : 0;
+    const size_t rank =
+        t->rank == 4 && t->dims[0] == t->dims[1] && t->dims[0] < 65536 ? (size_t)t->dims[0] : 0;
     if (!rank || a->rank != 2 || b->rank != 2 || a->dims[0] != rank || b->dims[0] != rank) {
         img_fail(r->why, "%.200s is no core of its factors", t->name);
         return NULL;
@@ -644,7 +647,8 @@ static bool peft_read_loha_cores(peft_reader *r, peft_module *m)
             return img_fail(r->why, "%s: the shapes of its factors do not make %zu x %zu", m->name, out, in);
     const float *one = peft_core(r, s[4], s[0], s[1]), *two = one ? peft_core(r, s[5], s[2], s[3]) : NULL;
     if (!two || !peft_scale(r, m, "alpha", (double)s[4]->dims[0], &scale)) return false;
-    float *a = (float *)heap_new(&r->memory, in * out, sizeof *a), *b = (float *)heap_new(&r->memory, out * out, sizeof *b);
+    float *a = (float *)heap_new(&r->memory, in * out, sizeof *a),
+          *b = (float *)heap_new(&r->memory, out * out, sizeof *b);
     if (!a || !b) return img_fail(r->why, "no memory");
     for (size_t i = 0; i < in * out; ++i) a[i % in * out + i / in] = one[i] * two[i];
     for (size_t i = 0; i < out; ++i) b[i * (out + 1)] = 1;
@@ -657,12 +661,14 @@ static bool peft_read_loha(peft_reader *r, peft_module *m)
     const int rank = m->slot[1]->rank ? (int)m->slot[1]->dims[0] : 0;
     double scale;
     char text[32];
-    if (m->slot[4] || m->slot[5]) return m->slot[4] ? peft_read_loha_cores(r, m)
-                                                    : img_fail(r->why, "%s: its hada_t1 is missing", m->name);
+    if (m->slot[4] || m->slot[5])
+        return m->slot[4] ? peft_read_loha_cores(r, m)
+                          : img_fail(r->why, "%s: its hada_t1 is missing", m->name);
     if (!rank) return img_fail(r->why, "%.200s has no row", m->slot[1]->name);
     for (int i = 0; i < 2; ++i) {
         if (!peft_turn(r, m, "loha", i ? "w2_up" : "w1_up", m->slot[2 * i], m->out, rank)) return false;
-        if (!peft_turn(r, m, "loha", i ? "w2_down" : "w1_down", m->slot[2 * i + 1], rank, m->in)) return false;
+        if (!peft_turn(r, m, "loha", i ? "w2_down" : "w1_down", m->slot[2 * i + 1], rank, m->in))
+            return false;
     }
     return peft_scale(r, m, "alpha", rank, &scale) &&
            peft_set_rule(m, "loha:rank=%d,scale=%s", rank, peft_digits(scale, text));
@@ -716,7 +722,8 @@ static bool peft_read_lokr_conv(peft_reader *r, peft_module *m, double scale)
             for (int e = 0; e < in; ++e) left[(p * in + e) * rank + p * ok + o] = b[o * in + e];
             for (int q = 0; q < ol; ++q) right[(p * ok + o) * m->out + q * ok + o] = a[q * im + p];
         }
-    return peft_put(r, m, "lora", "A", m->in, rank, left) && peft_put(r, m, "lora", "B", rank, m->out, right) &&
+    return peft_put(r, m, "lora", "A", m->in, rank, left) &&
+           peft_put(r, m, "lora", "B", rank, m->out, right) &&
            peft_set_rule(m, "lora:rank=%d,scale=%s", rank, peft_digits(scale, text));
 }
 
@@ -748,7 +755,8 @@ static bool peft_read_lokr(peft_reader *r, peft_module *m)
         high[i] = (int)(t[0] ? t[0] : t[1])->dims[0];
         wide[i] = (int)(last->bytes / alore_dtype_bytes(last->dtype) / (size_t)last->dims[0]);
         if (!i || !core) continue;
-        if (!m->kernel[0] || t[0] || t[1]->rank != 2 || core->rank != 4 || core->dims[2] > 1024 || core->dims[3] > 1024)
+        if (!m->kernel[0] || t[0] || t[1]->rank != 2 || core->rank != 4 || core->dims[2] > 1024 ||
+            core->dims[3] > 1024)
             return img_fail(r->why, "%.200s is there, but %s has no such form", core->name, m->name);
         high[1] = (int)t[1]->dims[1];
         if ((uint64_t)wide[1] * core->dims[2] * core->dims[3] > 1 << 24) return peft_fits(r, t[2], 1, 1);
@@ -797,7 +805,8 @@ static bool peft_read_oft(peft_reader *r, peft_module *m)
         !peft_number(r, "num_cayley_neumann_terms", 5, 1, &terms) || !peft_fits(r, t, 0, 0))
         return false;
     if (m->kernel[0])
-        return img_fail(r->why, "%s is a convolution: there OFT of PEFT is not the map that it merges", m->name);
+        return img_fail(r->why, "%s is a convolution: there OFT of PEFT is not the map that it merges",
+                        m->name);
     if (!(x = peft_floats(r, t, &have))) return false;
     const size_t blocks = t->rank ? (size_t)t->dims[0] : 0, each = blocks ? have / blocks : 0;
     while ((size_t)block * (size_t)(block - 1) / 2 < each) ++block;
@@ -858,11 +867,13 @@ static bool peft_read_glora_path(peft_reader *r, peft_module *m, int i, int *ran
     if (!t[0]) return true;
     if (i > 2) return img_fail(r->why, "%.200s: path %s has no such form", t[0]->name, name);
     const int have = t[1]->rank ? (int)(t[1]->dims[0] & 0xffffff) : 0;
-    if (*rank && have != *rank) return img_fail(r->why, "%.200s has another rank than its sisters", t[1]->name);
+    if (*rank && have != *rank)
+        return img_fail(r->why, "%.200s has another rank than its sisters", t[1]->name);
     *rank = have;
     *word = "lora";
     if (i == 2) /* C = Xd Xu, a column; here a row C_up C_down */
-        return peft_turn(r, m, "glora", down, t[0], m->in, have) && peft_turn(r, m, "glora", up, t[1], have, 1);
+        return peft_turn(r, m, "glora", down, t[0], m->in, have) &&
+               peft_turn(r, m, "glora", up, t[1], have, 1);
     return peft_turn(r, m, "glora", up, t[0], m->out, have) &&
            peft_turn(r, m, "glora", down, t[1], have, m->in);
 }
@@ -893,10 +904,12 @@ static const peft_type peft_types[] = { /* a suffix with ? may be missing */
      "r alpha rank_pattern alpha_pattern use_effective_conv2d",
      peft_read_loha},
     {"LOKR", "lokr", "?lokr_w1 ?lokr_w1_a ?lokr_w1_b ?lokr_w2 ?lokr_w2_a ?lokr_w2_b ?lokr_t2",
-     "r alpha rank_pattern alpha_pattern use_effective_conv2d decompose_both decompose_factor", peft_read_lokr},
+     "r alpha rank_pattern alpha_pattern use_effective_conv2d decompose_both decompose_factor",
+     peft_read_lokr},
     {"OFT", "oft", "oft_R.weight",
      "r oft_block_size block_share coft eps use_cayley_neumann num_cayley_neumann_terms", peft_read_oft},
-    {"BOFT", "boft", "boft_R boft_s", "boft_block_size boft_block_num boft_n_butterfly_factor", peft_read_boft},
+    {"BOFT", "boft", "boft_R boft_s", "boft_block_size boft_block_num boft_n_butterfly_factor",
+     peft_read_boft},
     {"GLORA", "glora", "?glora_A.Xd ?glora_A.Xu ?glora_A.X ?glora_A.zeros ?glora_B.Xd ?glora_B.Xu ?glora_B.X "
      "?glora_B.zeros ?glora_C.Xd ?glora_C.Xu ?glora_C.X ?glora_C.zeros ?glora_D.Xd ?glora_D.Xu ?glora_D.X "
      "?glora_D.zeros ?glora_E.Xd ?glora_E.Xu ?glora_E.X ?glora_E.zeros",
@@ -939,7 +952,8 @@ static bool peft_check_config(peft_reader *r)
     if (!v || v->kind != JSON_TEXT) return img_fail(r->why, "peft_type is missing");
     for (int i = 0; i < PEFT_TYPES; ++i) {
         if (!strcmp(peft_types[i].name, v->text)) r->type = &peft_types[i];
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", peft_types[i].name);
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 peft_types[i].name);
     }
     if (!strcmp(v->text, "FOURIERFT"))
         return img_fail(r->why, "FOURIERFT cannot be read: the places of its spectrum are torch.randperm of "
@@ -951,7 +965,8 @@ static bool peft_check_config(peft_reader *r)
         return img_fail(r->why, "the key \"%.80s\" of %s is not understood", v->key, r->type->name);
     }
     v = json_find(r->config, "layers_to_transform");
-    for (const json *x = v && v->kind == JSON_LIST ? v->first : v; x; x = v->kind == JSON_LIST ? x->next : NULL)
+    for (const json *x = v && v->kind == JSON_LIST ? v->first : v; x;
+         x = v->kind == JSON_LIST ? x->next : NULL)
         if ((x->kind != JSON_NULL || x != v) &&
             (x->kind != JSON_NUMBER || x->number < 0 || x->number > 1e6 || floor(x->number) < x->number))
             return img_fail(r->why, "layers_to_transform is neither an index nor a list of them");
@@ -1001,7 +1016,8 @@ static bool peft_check_pruned(const peft_reader *r)
         if (!strncmp(key, "base_model.model.", 17)) key += 17;
         for (int i = 0; i < r->module_count && !found; ++i) {
             const size_t n = strlen(r->modules[i].name);
-            if (r->modules[i].target && !strncmp(key, r->modules[i].name, n) && !strncmp(key + n, ".lora_E", 7))
+            if (r->modules[i].target && !strncmp(key, r->modules[i].name, n) &&
+                !strncmp(key + n, ".lora_E", 7))
                 found = &r->modules[i];
         }
         for (const json *b = x->first; b; b = b->next) kept += b->number > 0;
@@ -1086,7 +1102,8 @@ static bool peft_find_base(peft_reader *r)
                 m->out = (int)t->dims[0] / parts;
                 m->in = 1;
                 for (int d = 1; d < t->rank; ++d) {
-                    if (t->dims[d] > 1 << 20 || (uint64_t)m->in * t->dims[d] > 1 << 24 || t->dims[0] > 1 << 24)
+                    if (t->dims[d] > 1 << 20 || (uint64_t)m->in * t->dims[d] > 1 << 24 ||
+                        t->dims[0] > 1 << 24)
                         return img_fail(r->why, "%.120s of the base is too large", name);
                     m->in *= (int)t->dims[d];
                     if (t->rank == 4) m->kernel[d - 1] = (int)t->dims[d];
@@ -1095,8 +1112,7 @@ static bool peft_find_base(peft_reader *r)
             snprintf(p->name + strlen(p->name), 64, "%.60s", rest);
         }
     }
-    if (r->module_count)
-        qsort(r->modules, (size_t)r->module_count, sizeof *r->modules, peft_compare_modules);
+    if (r->module_count) qsort(r->modules, (size_t)r->module_count, sizeof *r->modules, peft_compare_modules);
     return true;
 }
 
@@ -1111,7 +1127,8 @@ static bool peft_bind(peft_reader *r, const alore_tensor *t)
     if (!strcmp(r->type->name, "VERA"))
         for (int i = 0; i < 2; ++i)
             if (!strcmp(name, i ? "base_model.vera_B" : "base_model.vera_A")) return (r->vera[i] = t) != NULL;
-    if (strncmp(name, "base_model.model.", 17) || strlen(name) >= sizeof plain || strlen(name) != t->name_bytes)
+    if (strncmp(name, "base_model.model.", 17) || strlen(name) >= sizeof plain ||
+        strlen(name) != t->name_bytes)
         return img_fail(r->why, "%.200s binds to nothing: it is not base_model.model. and a module", name);
     name += 17;
     for (int i = 0; i < r->module_count; ++i) {
@@ -1122,7 +1139,8 @@ static bool peft_bind(peft_reader *r, const alore_tensor *t)
         if (strncmp(name, m->name, n) || name[n] != '.') continue;
         for (int k = 0; (suffix = peft_word(r->type->suffixes, k, &count)) != NULL; ++k) {
             const bool may = *suffix == '?';
-            if (strlen(name + n + 1) != count - may || memcmp(name + n + 1, suffix + may, count - may)) continue;
+            if (strlen(name + n + 1) != count - may || memcmp(name + n + 1, suffix + may, count - may))
+                continue;
             if (!m->target)
                 return img_fail(r->why, "%.200s binds to nothing: target_modules does not name %s", t->name,
                                 m->name);
@@ -1133,13 +1151,13 @@ static bool peft_bind(peft_reader *r, const alore_tensor *t)
     snprintf(plain, sizeof plain, "%s", name);
     if ((wrapped = strstr(plain, ".base_layer.bias")) != NULL && !wrapped[16]) memcpy(wrapped, ".bias", 6);
     peft_param *p = peft_find_param(r, plain);
-    const bool tuned = p && peft_ends(plain, "bias", true) && strcmp(word, "none") &&
-                       (wrapped || !strcmp(word, "all"));
+    const bool tuned =
+        p && peft_ends(plain, "bias", true) && strcmp(word, "none") && (wrapped || !strcmp(word, "all"));
     if (p && wrapped && !strcmp(word, "none"))
         return img_fail(r->why, "%.200s is there, but bias is none", t->name);
     if (!p || (!tuned && !peft_saved(r, plain)))
-        return img_fail(r->why, "%.200s binds to nothing: it is no tensor of %s, nor of modules_to_save", t->name,
-                        r->type->name);
+        return img_fail(r->why, "%.200s binds to nothing: it is no tensor of %s, nor of modules_to_save",
+                        t->name, r->type->name);
     if (p->learnt) return img_fail(r->why, "%.200s is there twice", t->name);
     p->learnt = t;
     return true;
@@ -1363,13 +1381,15 @@ static void peft_notes(const peft_reader *r)
     static const char *const bases[] = {"pissa", "olora", "corda", "loftq", "milora"};
     for (size_t i = 0; i < sizeof bases / sizeof *bases && init && init->kind == JSON_TEXT; ++i)
         if (!strncmp(init->text, bases[i], strlen(bases[i])))
-            img_fail(r->note, "init_lora_weights is %.40s, which changes the base, too: it must be the changed one",
+            img_fail(r->note,
+                     "init_lora_weights is %.40s, which changes the base, too: it must be the changed one",
                      init->text);
     int minor = 0;
     const bool old = !v || v->kind != JSON_TEXT || (sscanf(v->text, "0.%d", &minor) == 1 && minor < 18);
     bool series = true;
     if (!strcmp(r->type->name, "OFT") && peft_flag(r, "use_cayley_neumann", true, &series) && series && old)
-        img_fail(r->note, "no peft_version from 0.18 on: before it the series of OFT was a slightly different one");
+        img_fail(r->note,
+                 "no peft_version from 0.18 on: before it the series of OFT was a slightly different one");
 }
 
 /* ---- Reading a folder ------------------------------------------------------- */
@@ -1407,8 +1427,8 @@ static void peft_close(peft_reader *r)
     heap_free(&r->memory);
 }
 
-/* Read the folder as an adapter of `base`, which is in timm's names. Everything belongs to the context. `note`
- * [IMG_WHY] is a remark, or "". */
+/* Read the folder as an adapter of `base`, which is in timm's names. Everything belongs to the context.
+ * `note` [IMG_WHY] is a remark, or "". */
 static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *base, alore_weights **out,
                       char *note, char *why)
 {
@@ -1426,7 +1446,8 @@ static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *b
     r.why = why;
     r.note = note;
     *note = 0;
-    if (good && stat(config, &info)) good = img_fail(why, "adapter_config.json is missing: no folder of PEFT");
+    if (good && stat(config, &info))
+        good = img_fail(why, "adapter_config.json is missing: no folder of PEFT");
     if (good && stat(model, &info))
         good = img_fail(why, stat(pickle, &info)
                                  ? "adapter_model.safetensors is missing"
@@ -1453,7 +1474,7 @@ static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *b
 
 /* ---- Writing a folder ------------------------------------------------------- */
 
-typedef struct peft_item { /* what a rule makes at a layer, or at a part of it */
+typedef struct peft_item {         /* what a rule makes at a layer, or at a part of it */
     char prefix[NAMES_BYTES + 64]; /* of its tensors: "blocks.0.attn.qkv.lora.q." */
     const alore_weights *from;
     const struct names_row *row;
@@ -1574,7 +1595,8 @@ static bool peft_add_items(peft_writer *w, const alore_site *site, char *rules)
             snprintf(item->prefix, sizeof item->prefix, "%s.%s.%s", item->site, method, *part ? letter : "");
             snprintf(weight, sizeof weight, "%s.weight", item->site);
             const alore_tensor *t = alore_weights_find(w->base, weight);
-            if (!t || t->rank < 2) return peft_cannot(w, "%s at %s, which is no linear layer", method, item->site);
+            if (!t || t->rank < 2)
+                return peft_cannot(w, "%s at %s, which is no linear layer", method, item->site);
             for (int d = 0; d < 3 && t->rank == 4; ++d) item->kernel[d] = (int)t->dims[d + 1];
             if (!*parts) break;
         }
@@ -1603,8 +1625,8 @@ static float *peft_item_floats(peft_writer *w, const peft_item *item, const char
 
 /* Write columns first .. first + count - 1 of x [rows, cols], turned. With a `kernel` [in, kh, kw] rows are
  * that; with `point` two extents of 1 follow. */
-static bool peft_emit(peft_writer *w, const char *module, const char *suffix, const float *x, int rows, int cols,
-                      int first, int count, const int *kernel, bool point)
+static bool peft_emit(peft_writer *w, const char *module, const char *suffix, const float *x, int rows,
+                      int cols, int first, int count, const int *kernel, bool point)
 {
     char name[NAMES_BYTES + 64];
     uint64_t dims[4] = {(uint64_t)count, (uint64_t)rows, 1, 1};
@@ -1649,8 +1671,7 @@ static bool peft_write_lora(peft_writer *w, const peft_item *item, const peft_cu
     if (!dora) return true;
     const float *g = peft_item_floats(w, item, "magnitude", (size_t)item->out, NULL);
     if (!g) return false;
-    if (conv)
-        return peft_emit(w, c->module, "lora_magnitude_vector", g, item->out, 1, 0, 1, NULL, true);
+    if (conv) return peft_emit(w, c->module, "lora_magnitude_vector", g, item->out, 1, 0, 1, NULL, true);
     return peft_emit_vector(w, c->module, "lora_magnitude_vector", g + c->first, 1, (uint64_t)c->count, 0);
 }
 
@@ -1698,7 +1719,8 @@ static bool peft_write_loha(peft_writer *w, const peft_item *item, const peft_cu
     for (int i = 0; i < 2; ++i) {
         const float *up = peft_item_floats(w, item, names[i][0], rank * (size_t)item->out, NULL);
         const float *down = up ? peft_item_floats(w, item, names[i][1], (size_t)item->in * rank, NULL) : NULL;
-        if (!down || !peft_emit(w, c->module, names[i][2], up, r, item->out, c->first, c->count, NULL, false) ||
+        if (!down ||
+            !peft_emit(w, c->module, names[i][2], up, r, item->out, c->first, c->count, NULL, false) ||
             !peft_emit(w, c->module, names[i][3], down, item->in, r, 0, r, NULL, false))
             return false;
     }
@@ -1710,7 +1732,8 @@ static bool peft_write_lokr(peft_writer *w, const peft_item *item, const peft_cu
     static const char *const names[][6] = {{"w1", "w1_down", "w1_up", "lokr_w1", "lokr_w1_b", "lokr_w1_a"},
                                            {"w2", "w2_down", "w2_up", "lokr_w2", "lokr_w2_b", "lokr_w2_a"}};
     if (c->count < item->out)
-        return peft_cannot(w, "lokr at %s as one: its factors do not split into those of q, k and v", item->site);
+        return peft_cannot(w, "lokr at %s as one: its factors do not split into those of q, k and v",
+                           item->site);
     for (int i = 0; i < 2; ++i)
         for (int k = 0; k < 3; ++k) {
             char full[NAMES_BYTES + 96];
@@ -1735,7 +1758,8 @@ static bool peft_write_oft(peft_writer *w, const peft_item *item, const peft_cut
 
 static bool peft_write_boft(peft_writer *w, const peft_item *item, const peft_cut *c)
 {
-    const uint64_t b = (uint64_t)peft_rule_whole(w, item, "block"), f = (uint64_t)peft_rule_whole(w, item, "factors");
+    const uint64_t b = (uint64_t)peft_rule_whole(w, item, "block"),
+                   f = (uint64_t)peft_rule_whole(w, item, "factors");
     const uint64_t dims[4] = {f, b ? (uint64_t)item->in / b : 0, b, b};
     char name[NAMES_BYTES + 64];
     const float *x = peft_item_floats(w, item, "R", (size_t)(f * dims[1] * b * b), NULL);
@@ -1771,10 +1795,12 @@ static bool peft_write_glora_path(peft_writer *w, const peft_item *item, const p
         float *right = (float *)heap_new(&w->memory, many + (size_t)r, sizeof *right);
         if (!left || !right) return img_fail(w->why, "no memory");
         const int cols = i == 2 ? 1 : item->out;
-        if (!strcmp(form, "lora")) { /* C_up [1, r], C_down [r, in]; the others A_down [in, r], A_up [r, out] */
+        if (!strcmp(form,
+                    "lora")) { /* C_up [1, r], C_down [r, in]; the others A_down [in, r], A_up [r, out] */
             const float *a = peft_item_floats(w, item, i == 2 ? up : down,
                                               (size_t)own * (size_t)(i == 2 ? 1 : item->in), NULL);
-            const float *b = a ? peft_item_floats(w, item, i == 2 ? down : up, (size_t)own * wide, NULL) : NULL;
+            const float *b =
+                a ? peft_item_floats(w, item, i == 2 ? down : up, (size_t)own * wide, NULL) : NULL;
             if (!b) return false;
             for (int k = 0; k < own; ++k) {
                 for (int e = 0; e < item->in; ++e)
@@ -1793,7 +1819,8 @@ static bool peft_write_glora_path(peft_writer *w, const peft_item *item, const p
     size_t have = 0;
     const float *own_x = !strcmp(form, "none") ? NULL : peft_item_floats(w, item, name, 0, &have);
     if (!x || (!own_x && strcmp(form, "none"))) return x ? false : img_fail(w->why, "no memory");
-    if (own_x && have != 1 && have != wide) return img_fail(w->why, "%s%s has %zu numbers", item->prefix, name, have);
+    if (own_x && have != 1 && have != wide)
+        return img_fail(w->why, "%s%s has %zu numbers", item->prefix, name, have);
     for (size_t k = 0; k < wide && own_x; ++k) x[k] = own_x[have == 1 ? 0 : k];
     if (!vector) return peft_emit_vector(w, c->module, plain, x, 1, 1, 0);
     if (i == 2) return peft_emit_vector(w, c->module, plain, x, 2, wide, 1);
@@ -1834,8 +1861,8 @@ enum { PEFT_FORMS = sizeof peft_forms / sizeof *peft_forms };
 
 /* One tensor of the whole from those of the parts: side by side (what reads the input), or a block each
  * (what makes columns), or behind one another (a vector). `rest`: of columns that no part has. */
-static bool peft_fuse_tensor(peft_writer *w, peft_item *const part[3], const peft_item *whole, const char *name,
-                             char form, const float *rest, const double *factor)
+static bool peft_fuse_tensor(peft_writer *w, peft_item *const part[3], const peft_item *whole,
+                             const char *name, char form, const float *rest, const double *factor)
 {
     const size_t in = (size_t)whole->in, d = (size_t)whole->out / 3, r = (size_t)whole->rank;
     const size_t rows = form == 'b' ? r : form == 'a' ? in : 1;
@@ -1972,13 +1999,17 @@ static bool peft_glora_words(peft_writer *w)
         if (has[3] && (has[1] || has[2])) return peft_cannot(w, "glora with %s=lora beside other forms", key);
         const bool mixed = has[0] + has[1] + has[2] > 1;
         snprintf(w->words[i], sizeof w->words[i], "%s",
-                 has[3] ? "lora" : has[2] || mixed ? "vector" : has[1] ? "constant" : "none");
+                 has[3]            ? "lora"
+                 : has[2] || mixed ? "vector"
+                 : has[1]          ? "constant"
+                                   : "none");
     }
     for (int i = 0; i < 5; i += 3) { /* A and B, D and E share a word; C has its own */
         char *a = w->words[i], *b = w->words[i + 1];
         if (!strcmp(a, b)) continue;
         if (!strcmp(a, "lora") || !strcmp(b, "lora")) {
-            if (strcmp(a, "none") && strcmp(b, "none")) return peft_cannot(w, "glora with a=%s and b=%s", a, b);
+            if (strcmp(a, "none") && strcmp(b, "none"))
+                return peft_cannot(w, "glora with a=%s and b=%s", a, b);
             snprintf(a, 12, "lora");
         } else
             snprintf(a, 12, "vector");
@@ -1995,7 +2026,8 @@ static bool peft_same(peft_writer *w, const struct peft_form *form)
     w->even = true;
     for (int k = 0; k < w->count; ++k) {
         if (w->items[k].rank > w->most) w->most = w->items[k].rank;
-        w->even = w->even && !(w->items[k].scale < w->items[0].scale || w->items[k].scale > w->items[0].scale);
+        w->even =
+            w->even && !(w->items[k].scale < w->items[0].scale || w->items[k].scale > w->items[0].scale);
         char place[32];
         (void)peft_rule_value(w, w->items[k].rule, "place", place);
         if (*place && strcmp(w->method, "ia3") && strstr(w->items[k].rule, "place="))
@@ -2026,7 +2058,8 @@ static bool peft_write_item(peft_writer *w, const struct peft_form *form, const 
         made->rank = item->rank;
         names_put(w->n, made->row, item->block, made->name);
         for (int i = 0; i < w->made_count - 1; ++i)
-            if (!strcmp(w->made[i].name, made->name)) return peft_cannot(w, "%s twice at %s", w->method, made->name);
+            if (!strcmp(w->made[i].name, made->name))
+                return peft_cannot(w, "%s twice at %s", w->method, made->name);
         if (!form->write(w, item, &cut)) return false;
     }
     return true;
@@ -2073,7 +2106,8 @@ static bool peft_unchanged(peft_writer *w, const alore_tensor *t, int third)
     for (size_t i = 0; i < count; ++i) {
         float x = 0, y = 1;
         const size_t at = (third < 0 ? 0 : (size_t)third * count) + i;
-        if (!alore_tensor_read(t, at, 1, &x) || !alore_tensor_read(b, at, 1, &y) || x < y || x > y) return false;
+        if (!alore_tensor_read(t, at, 1, &x) || !alore_tensor_read(b, at, 1, &y) || x < y || x > y)
+            return false;
     }
     return true;
 }
@@ -2093,7 +2127,8 @@ static void peft_list_add(peft_list *l, const char *name)
 
 /* The layer of a learnt tensor (or its part) is saved whole, or its bias beside its adapter. */
 static bool peft_save_layer(peft_writer *w, const struct peft_form *form, const alore_tensor *t,
-                            const struct names_row *row, int block, const char *leaf, int third, peft_list *save)
+                            const struct names_row *row, int block, const char *leaf, int third,
+                            peft_list *save)
 {
     static const char *const leaves[] = {".weight", ".bias", ".gamma"};
     const naming timm = {NAMES_TIMM, false};
@@ -2203,7 +2238,10 @@ IMG_FORMAT(4) static bool peft_say(peft_writer *w, peft_object *o, const char *k
     return peft_print(peft_entry_of(w, o, key), "%s", text);
 }
 
-static int peft_compare_names(const void *a, const void *b) { return strcmp((const char *)a, (const char *)b); }
+static int peft_compare_names(const void *a, const void *b)
+{
+    return strcmp((const char *)a, (const char *)b);
+}
 
 static bool peft_say_list(peft_writer *w, peft_object *o, const char *key, peft_list *l)
 {
@@ -2266,8 +2304,7 @@ static bool peft_say_pruned(peft_writer *w, peft_object *o)
     const double init = w->most + 1e-5;
     peft_alpha((w->even ? w->items[0].scale : 1) * init, init, alpha);
     good = peft_say(w, o, "init_r", "%d", w->most) && peft_say(w, o, "target_r", "%d", w->most) &&
-           peft_say(w, o, "lora_alpha", "%s", alpha) &&
-           peft_say(w, o, "total_step", "1");
+           peft_say(w, o, "lora_alpha", "%s", alpha) && peft_say(w, o, "total_step", "1");
     for (int i = 0; i < w->made_count && good; ++i) {
         if (w->made[i].rank == w->most) continue;
         if (!t) t = peft_entry_of(w, o, "rank_pattern");
@@ -2319,8 +2356,9 @@ static bool peft_say_method(peft_writer *w, peft_object *o, const struct peft_fo
         const int terms = peft_rule_whole(w, one, "terms");
         return peft_say(w, o, "oft_block_size", "%d", peft_rule_whole(w, one, "block")) &&
                peft_say(w, o, "r", "0") && peft_say(w, o, "use_cayley_neumann", terms ? "true" : "false") &&
-               (!terms || (peft_say(w, o, "num_cayley_neumann_terms", "%d", terms) && /* the series since 0.18 */
-                           peft_say(w, o, "peft_version", "\"0.18.0\"")));
+               (!terms ||
+                (peft_say(w, o, "num_cayley_neumann_terms", "%d", terms) && /* the series since 0.18 */
+                 peft_say(w, o, "peft_version", "\"0.18.0\"")));
     }
     if (!strcmp(m, "boft"))
         return peft_say(w, o, "boft_block_size", "%d", peft_rule_whole(w, one, "block")) &&
@@ -2368,8 +2406,8 @@ static bool peft_write_config(peft_writer *w, const struct peft_form *form, peft
     qsort(w->made, (size_t)w->made_count, sizeof *w->made, peft_compare_made);
     peft_targets(w, &targets, false);
     peft_targets(w, &inputs, true);
-    bool good = peft_say(w, &o, "peft_type", "\"%s\"", form->type) && peft_say(w, &o, "inference_mode", "true") &&
-                peft_say_list(w, &o, "target_modules", &targets);
+    bool good = peft_say(w, &o, "peft_type", "\"%s\"", form->type) &&
+                peft_say(w, &o, "inference_mode", "true") && peft_say_list(w, &o, "target_modules", &targets);
     if (!strcmp(w->method, "ia3")) good = good && peft_say_list(w, &o, "feedforward_modules", &inputs);
     if (save->count) good = good && peft_say_list(w, &o, "modules_to_save", save);
     if (w->biases) good = good && peft_say(w, &o, "bias", "\"%s\"", w->all_biases ? "all" : form->bias);
@@ -2430,7 +2468,8 @@ static bool peft_write_files(peft_writer *w, const char *folder)
     char *config = data_join(folder, "adapter_config.json");
     char *model = data_join(folder, "adapter_model.safetensors");
     bool good = config && model;
-    if (good && alore_weights_save(w->out, model)) good = img_fail(w->why, "%s", alore_last_error(w->ctx)->text);
+    if (good && alore_weights_save(w->out, model))
+        good = img_fail(w->why, "%s", alore_last_error(w->ctx)->text);
     FILE *f = good ? fopen(config, "wb") : NULL;
     if (f) {
         good = fwrite(w->config.data, 1, w->config.used, f) == w->config.used;
@@ -2477,7 +2516,8 @@ static void peft_remove(const char *folder)
 static bool peft_place(peft_writer *w, const char *folder)
 {
     const size_t bytes = strlen(folder);
-    char *part = (char *)heap_new(&w->memory, bytes + 32, 1), *old = (char *)heap_new(&w->memory, bytes + 32, 1);
+    char *part = (char *)heap_new(&w->memory, bytes + 32, 1),
+         *old = (char *)heap_new(&w->memory, bytes + 32, 1);
     size_t n = bytes;
     struct stat info;
     if (!part || !old) return img_fail(w->why, "no memory");
@@ -2501,8 +2541,8 @@ static bool peft_place(peft_writer *w, const char *folder)
 /* Write an adapter (of a model in timm's names, with its base) as a folder. `plain`, where it is false: the
  * reason in `why` is of this form alone, plain LoRA might go. `type` is what was written. */
 static bool peft_write(alore_ctx *ctx, const alore_model *m, const alore_weights *base,
-                       const alore_weights *adapter, naming n, const char *folder, const char **type, bool *plain,
-                       char *why)
+                       const alore_weights *adapter, naming n, const char *folder, const char **type,
+                       bool *plain, char *why)
 {
     peft_writer w = {0};
     w.ctx = ctx;
