@@ -10295,99 +10295,104 @@ ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *ba
  * times its row is taken off until nothing is left. So every affine site has a LoRA form, whatever made it; a
  * bias that changed is written as one that was unfrozen. */
 
-/* The host's weight or bias as the adapter or the base has it, from number `first` on in `to` [in, out]. */
-static void alo_read_host(const alo_merging *g, const char *part, size_t first, double *to) {
+/* The largest size of the numbers x, and where it is. */
+static double alo_peak(const double *x, size_t count, size_t *at) {
+    double most = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const double size = x[i] < 0 ? -x[i] : x[i];
+        if (size > most) *at = i;
+        if (size > most) most = size;
+    }
+    return most;
+}
+
+/* `host` [in, out] is what the adapter or the base has of the host's weight or bias; y becomes y - host. */
+static void alo_less_host(const alo_merging *g, const char *part, size_t in, double *y, double *host) {
     char name[300];
     alo_text full = {name, sizeof name, 0};
     alo_print(&full, "%s.%s", alo_name(g->m, g->site->name), part);
     const alore_tensor *learnt = alore_weights_find(g->adapter, name);
     const alore_tensor *t = learnt ? learnt : alore_weights_find(g->base, name);
-    const size_t rows = first ? g->cols : g->in * g->cols, in = first ? 1 : g->in;
-    for (size_t i = 0; i < rows; ++i) {
+    for (size_t i = 0; i < in * g->cols; ++i) {
+        const size_t at = i % in * g->cols + i / in;
         float x = 0;
         if (t) (void)alore_tensor_read(t, i, 1, &x);
-        to[first + i % in * g->cols + i / in] = (double)x;
+        host[at] = (double)x;
+        y[at] -= (double)x;
     }
 }
 
-/* The rank of e [in, out], which is used up, and its factors [in, rank], [rank, out]: column k of the one is
- * left[k in ..]. */
+/* The rank of e [in, out], which is used up, and its factors: [rank, in], columns of the left one, and
+ * [rank, out]. */
 static size_t alo_crosses(double *e, size_t in, size_t out, double least, float *left, float *right) {
-    for (size_t rank = 0;; ++rank) {
-        size_t at = 0;
-        double most = 0;
-        for (size_t i = 0; i < in * out; ++i)
-            if ((e[i] < 0 ? -e[i] : e[i]) > most) {
-                most = e[i] < 0 ? -e[i] : e[i];
-                at = i;
-            }
-        if (!(most > least) || rank == in || rank == out) return rank;
-        const double pivot = e[at], *row = e + at / out * out;
-        for (size_t j = 0; j < out; ++j) right[rank * out + j] = (float)row[j];
+    for (size_t rank = 0, at = 0;; ++rank) {
+        if (!(alo_peak(e, in * out, &at) > least) || rank == in || rank == out) return rank;
+        double *row = e + at / out * out;
+        const double pivot = e[at];
         for (size_t i = 0; i < in; ++i) {
             const double by = e[i * out + at % out] / pivot;
             left[rank * in + i] = (float)by;
             for (size_t j = 0; j < out && i != at / out; ++j) e[i * out + j] -= by * row[j];
         }
-        for (size_t j = 0; j < out; ++j) e[at / out * out + j] = 0;
+        for (size_t j = 0; j < out; ++j) {
+            right[rank * out + j] = (float)row[j];
+            row[j] = 0;
+        }
     }
 }
 
-/* A and B of one site, and its rule. */
+/* Add a tensor of one site to the set: x, or its transpose. */
+static alore_status alo_add_lora(alo_merging *g, const char *part, alore_shape shape, const float *x,
+                                 bool turn) {
+    char name[300];
+    alo_text t = {name, sizeof name, 0};
+    alore_status s = ALORE_OK;
+    const size_t count = alo_count(shape), rows = alo_zu(shape.dims[0]), cols = count / rows;
+    alo_print(&t, "%s.%s", alo_name(g->m, g->site->name), part);
+    unsigned char *to = alo_add_own(g->out, name, ALORE_F32, shape, true, &s);
+    for (size_t i = 0; to && i < count; ++i)
+        alo_store(to, ALORE_F32, i, (double)x[turn ? i % cols * rows + i / cols : i]);
+    return s;
+}
+
+/* A and B of one site, the bias that moved, and its rule. */
 static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text *rules) {
     alore_ctx *ctx = alo_ctx(g->m);
     const char *name = alo_name(g->m, site->name);
-    const size_t in = alo_zu(site->s.in), out = alo_zu(site->s.out), least = in < out ? in : out;
-    const size_t bytes = alo_mul(alo_mul(alo_sum(in, out), least), sizeof(float));
-    double most = 0;
-    char full[300];
+    const size_t in = alo_zu(site->s.in), out = alo_zu(site->s.out), most = in < out ? in : out;
+    const size_t bytes = alo_mul(alo_mul(alo_sum(in, out), alo_sum(most, 1)), sizeof(float));
     if (site->s.host != ALORE_HOST_LINEAR)
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s is no linear layer: it has no plain LoRA form",
                         name);
-    float *left = (float *)alo_new(ctx, bytes), *right = left + in * least;
+    float *left = (float *)alo_new(ctx, bytes), *right = left + in * most, *bias = right + out * most;
     if (!left) return ALORE_ERR_MEMORY;
+    size_t at = 0, rank = 0;
+    bool moved = false;
     alore_status s = alo_site_find(g, site);
     if (s == ALORE_OK) {
-        alo_read_host(g, "weight", 0, g->kept);
-        alo_read_host(g, "bias", in * out, g->kept);
-        for (size_t i = 0; i < in * out; ++i)
-            if (most < (g->found[i] < 0 ? -g->found[i] : g->found[i]))
-                most = g->found[i] < 0 ? -g->found[i] : g->found[i];
-    }
-    bool moved = false; /* the bias, by more than the rounding of its sums */
-    for (size_t j = in * out; j < (in + 1) * out && s == ALORE_OK; ++j) {
-        const double by = g->found[j] - g->kept[j];
-        moved = moved || by > 1e-12 * most || by < -1e-12 * most;
-    }
-    if (moved && site->no_bias)
-        s = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s has no bias, which plain LoRA could move", name);
-    if (s != ALORE_OK) {
-        alo_site_end(g);
-        alo_free(ctx, left, bytes);
-        return s;
-    }
-    double *e = g->found; /* the update */
-    for (size_t i = 0; i < in * out; ++i) e[i] -= g->kept[i];
-    size_t rank = alo_crosses(e, in, out, most * (g->plan->real == 4 ? 4e-6 : 1e-13), left, right);
-    for (size_t k = 0; k < rank; ++k) /* what the factors make of the host, for the certificate */
-        for (size_t i = 0; i < in * out; ++i)
-            g->kept[i] += (double)left[k * in + i / out] * (double)right[k * out + i % out];
-    memcpy(g->found, g->kept, in * out * sizeof *e);
-    if (moved) memcpy(g->kept + in * out, g->found + in * out, out * sizeof *e);
-    if (rank == 0) memset(left, 0, (in + out * least) * sizeof *left);
-    rank += rank == 0;
-    for (int b = 0; b < 2 + moved && s == ALORE_OK; ++b) {
-        const alore_shape shapes[] = {alore_dims((int)in, (int)rank, 0, 0),
-                                      alore_dims((int)rank, (int)out, 0, 0), alore_dims((int)out, 0, 0, 0)};
-        alo_text t = {full, sizeof full, 0};
-        alo_print(&t, "%s.%s", name, b == 2 ? "bias" : b ? "lora.B" : "lora.A");
-        unsigned char *to = alo_add_own(g->out, full, ALORE_F32, shapes[b], true, &s);
-        for (size_t i = 0; to && i < alo_count(shapes[b]); ++i)
-            alo_store(to, ALORE_F32, i,
-                      b == 2 ? g->kept[in * out + i]
-                             : (double)(b ? right[i] : left[i % rank * in + i / rank]));
+        double *w = g->found, *b = w + in * out, *kept = g->kept; /* w and b become the update */
+        const double size = alo_peak(w, in * out, &at), noise = g->plan->real == 4 ? 4e-6 : 1e-13;
+        for (size_t j = 0; j < out; ++j) bias[j] = (float)b[j];
+        alo_less_host(g, "weight", in, w, kept);
+        alo_less_host(g, "bias", 1, b, kept + in * out);
+        moved = alo_peak(b, out, &at) > 10 * noise * size;
+        if (moved && site->no_bias)
+            s = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s has no bias, which plain LoRA could move",
+                         name);
+        memset(left, 0, in * sizeof *left);
+        memset(right, 0, out * sizeof *right);
+        rank = alo_crosses(w, in, out, size * noise, left, right);
+        for (size_t k = 0; k < rank; ++k) /* what the factors make of the host, for the certificate */
+            for (size_t i = 0; i < in * out; ++i)
+                kept[i] += (double)left[k * in + i / out] * (double)right[k * out + i % out];
+        for (size_t j = 0; j < out && moved; ++j) kept[in * out + j] = (double)bias[j];
+        memcpy(g->found, kept, (in + 1) * out * sizeof *kept);
+        rank += rank == 0;
     }
     if (s == ALORE_OK) s = alo_certify(g);
+    if (s == ALORE_OK) s = alo_add_lora(g, "lora.A", alore_dims((int)in, (int)rank, 0, 0), left, true);
+    if (s == ALORE_OK) s = alo_add_lora(g, "lora.B", alore_dims((int)rank, (int)out, 0, 0), right, false);
+    if (s == ALORE_OK && moved) s = alo_add_lora(g, "bias", alore_dims((int)out, 0, 0, 0), bias, false);
     alo_print(rules, rules->used ? ";lora:rank=%z@%s" : "lora:rank=%z@%s", rank, name);
     if (moved) alo_print(rules, ";unfreeze@%s.bias", name);
     alo_site_end(g);
