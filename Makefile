@@ -70,8 +70,8 @@ build/slice: tools/slice.c | build
 build/bench build/bench_blas build/bench_bf16: bench/bench.c tools/bench.h alore.h | build
 	$(CC) $(STD) $(CFLAGS) $(BENCHBUILD) $< -o $@ $(LDLIBS) $(BENCHLIBS)
 
-# BLAS=1: f32 products by OpenBLAS, in rows that are called so. BF16=1: the CPU's dot products of bf16 where they
-# do not pay or are hidden, too (it must have them).
+# BLAS=1: f32 products by OpenBLAS, in rows that are called so. BF16=1: the CPU's dot products of bf16, also
+# where they do not pay or are hidden.
 ifdef BLAS
 BENCH      = bench_blas
 BENCHBUILD = -DALORE_BLAS
