@@ -2048,10 +2048,17 @@ static alo_sum_t ALO_F(of)(alo_mat a, int i, int j) { return (alo_sum_t)*ALO_F(a
 static void ALO_F(product_plain)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch) {
     (void)scratch;
     for (int i = 0; i < y.rows; ++i)
-        for (int j = 0; j < y.cols; ++j) {
-            alo_sum_t sum = 0;
-            for (int e = 0; e < a.cols; ++e) sum += ALO_F(of)(a, i, e) * ALO_F(of)(b, e, j);
-            ALO_F(put)(ALO_F(at)(y, i, j), sum, add);
+        for (int j = 0; j < y.cols; j += 8) { /* eight sums that do not wait for each other */
+            const int n = y.cols - j < 8 ? y.cols - j : 8;
+            const real *p = ALO_F(at)(a, i, 0), *q = ALO_F(at)(b, 0, j);
+            alo_sum_t sum[8] = {0};
+            if (n == 8)
+                for (int e = 0; e < a.cols; ++e, p += a.col, q += b.row)
+                    ALO_UNROLL for (int k = 0; k < 8; ++k) sum[k] += (alo_sum_t)*p * (alo_sum_t)q[k * b.col];
+            else
+                for (int e = 0; e < a.cols; ++e, p += a.col, q += b.row)
+                    for (int k = 0; k < n; ++k) sum[k] += (alo_sum_t)*p * (alo_sum_t)q[k * b.col];
+            for (int k = 0; k < n; ++k) ALO_F(put)(ALO_F(at)(y, i, j + k), sum[k], add);
         }
 }
 
@@ -10121,13 +10128,18 @@ static double alo_probe_error(const alo_merging *g, const double *w) {
     bool norm = g->site->s.host == ALORE_HOST_NORM;
     size_t out = g->cols;
     double worst = 0, largest = 0;
-    for (size_t i = 0; i < ALO_PROBE_ROWS * out; ++i) {
-        const double *x = g->x + i / out * g->in, y = g->y[i];
-        double sum = w[g->rows * out + i % out];
-        for (size_t k = 0; k < g->rows; ++k) sum += x[norm ? i % out : k] * w[k * out + i % out];
-        sum = sum < y ? y - sum : sum - y;
-        if (!(sum <= worst)) worst = sum < 1e300 ? sum : (double)alo_float(0x7f800000u);
-        if (y > largest || -y > largest) largest = y < 0 ? -y : y;
+    for (size_t i = 0; i < ALO_PROBE_ROWS * out;) { /* up to eight columns of a row */
+        const double *x = g->x + i / out * g->in;
+        const size_t col = i % out, n = out - col < 8 ? out - col : 8;
+        double sums[8] = {0};
+        for (size_t j = 0; j < n; ++j) sums[j] = w[g->rows * out + col + j];
+        for (size_t k = 0; k < g->rows; ++k)
+            for (size_t j = 0; j < n; ++j) sums[j] += x[norm ? col + j : k] * w[k * out + col + j];
+        for (size_t j = 0; j < n; ++j, ++i) {
+            const double y = g->y[i], off = sums[j] < y ? y - sums[j] : sums[j] - y;
+            if (!(off <= worst)) worst = off < 1e300 ? off : (double)alo_float(0x7f800000u);
+            if (y > largest || -y > largest) largest = y < 0 ? -y : y;
+        }
     }
     return largest > 0 ? worst / largest : worst;
 }
@@ -10382,9 +10394,9 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
         memset(left, 0, in * sizeof *left);
         memset(right, 0, out * sizeof *right);
         rank = alo_crosses(w, in, out, size * noise, left, right);
-        for (size_t k = 0; k < rank; ++k) /* what the factors make of the host, for the certificate */
-            for (size_t i = 0; i < in * out; ++i)
-                kept[i] += (double)left[k * in + i / out] * (double)right[k * out + i % out];
+        for (size_t i = 0; i < in * rank; ++i) /* what the factors make of the host, for the certificate */
+            for (size_t j = 0; j < out; ++j)
+                kept[i % in * out + j] += (double)left[i] * (double)right[i / in * out + j];
         for (size_t j = 0; j < out && moved; ++j) kept[in * out + j] = (double)bias[j];
         memcpy(g->found, kept, (in + 1) * out * sizeof *kept);
         rank += rank == 0;
