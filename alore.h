@@ -2155,7 +2155,8 @@ static void ALO_F(inverse)(const alore_call *c) {
                 for (int j = 0; j < n; ++j) x[i * n + j] -= times * x[k * n + j];
             }
         }
-        for (int i = 0; i < n * n; ++i) ALO_F(row)(c, ALO_Y, 0, i / n)[first + i % n] = (real)x[i];
+        for (int i = 0; i < n * n; ++i)
+            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)x[i], alo_adds(c, ALO_Y, 0));
     }
 }
 static void ALO_F(inverse_dx)(const alore_call *c) {

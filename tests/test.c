@@ -930,6 +930,7 @@ static t_ext t_extent(int rows, int cols, int per)
 }
 
 static const int32_t t_table[] = {2, 0, -1, 1, 2, 2, 4, 3, 0, -1};
+static const int32_t t_columns[] = {2, 0, 1, 1, 2, 4, 3, 0};
 static float t_mask[256];
 
 static void t_open(t_pool *p, const t_case *c, int samples)
@@ -949,6 +950,17 @@ static void t_open(t_pool *p, const t_case *c, int samples)
         for (int i = 0; i < count; ++i) p->v[k][i] = t_random();
         if (c->code == ALO_K_xent && k == 1)
             for (int i = 0; i < count; ++i) p->v[k][i] = i % c->in[0].cols;
+        if ((c->code == ALO_K_scatter || c->code == ALO_K_sparse) && k == 2) {
+            const int wide = c->code == ALO_K_sparse ? c->in[0].cols : c->out[0].cols; /* (row, column), or */
+            const int high = c->code == ALO_K_sparse ? c->out[0].cols : c->out[0].rows; /* column alone */
+            for (int i = 0; i < count; ++i)
+                p->v[k][i] = (i * 7 + i / 5) % (c->in[2].cols == 2 && i % 2 == 0 ? high : wide);
+        }
+        if (c->code == ALO_K_inverse && k == 0) /* nearly skew blocks */
+            for (int i = 0, n = c->in[0].rows, w = c->in[0].cols; i < count; ++i) {
+                const int r = i / w, j = i % w % n;
+                if (j <= r) p->v[k][i] = 0.1 * p->v[k][i] - (j < r ? p->v[k][j * w + i % w - j + r] : 0);
+            }
     }
 }
 
@@ -1007,7 +1019,7 @@ static void t_kernel(t_pool *p, int code, int mode, int flags, char over)
     memset(&attr, 0, sizeof attr);
     memset(t, 0, sizeof t);
     attr.x = k->x, attr.n = k->n, attr.m = k->m, attr.p = k->p, attr.q = k->q;
-    attr.table = t_table, attr.stream = 5;
+    attr.table = k->code == ALO_K_pick ? t_columns : t_table, attr.stream = 5;
     if (k->code == ALO_K_attention && k->q) attr.values = t_mask;
     c.attr = &attr;
     c.samples = p->samples;
@@ -1299,6 +1311,20 @@ static const t_case t_cases[] = {
     {"gather", ALO_K_gather, {{5, 3, 1, 1}, NO, NO, NO, NO, NO}, {{5, 6, 1, 1}, NO}, PLAIN, 0, 5, 2, 0, 0},
     {"gather shared", ALO_K_gather, {{5, 3, 0, 1}, NO, NO, NO, NO, NO}, {{10, 3, 1, 1}, NO}, PLAIN, 0, 10, 1, 0, 0},
     {"gather once", ALO_K_gather, {{5, 2, 0, 0}, NO, NO, NO, NO, NO}, {{2, 10, 0, 0}, NO}, PLAIN, 0, 2, 5, 0, 0},
+    {"pick", ALO_K_pick, {{4, 5, 1, 1}, NO, NO, NO, NO, NO}, {{4, 8, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"pick once", ALO_K_pick, {{3, 7, 0, 0}, NO, NO, NO, NO, NO}, {{3, 5, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"inverse", ALO_K_inverse, {{4, 8, 0, 1}, NO, NO, NO, NO, NO}, {{4, 8, 0, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"inverse 1", ALO_K_inverse, {{1, 3, 0, 0}, NO, NO, NO, NO, NO}, {{1, 3, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"inverse 9", ALO_K_inverse, {{9, 9, 0, 0}, NO, NO, NO, NO, NO}, {{9, 9, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"over_lengths", ALO_K_over_lengths, {{5, 1, 0, 1}, {5, 7, 0, 2}, NO, NO, NO, NO}, {{5, 1, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"over_lengths 50", ALO_K_over_lengths, {{3, 1, 0, 0}, {3, 50, 0, 0}, NO, NO, NO, NO}, {{3, 1, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter", ALO_K_scatter, {{5, 6, 0, 1}, {1, 9, 0, 0}, {9, 2, 0, 1}, NO, NO, NO}, {{5, 6, 0, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter alone", ALO_K_scatter, {NO, {1, 7, 0, 0}, {7, 2, 0, 0}, NO, NO, NO}, {{4, 17, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter row", ALO_K_scatter, {{1, 33, 0, 0}, {1, 5, 0, 1}, {5, 1, 0, 0}, NO, NO, NO}, {{1, 33, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter row alone", ALO_K_scatter, {NO, {1, 3, 0, 0}, {3, 1, 0, 1}, NO, NO, NO}, {{1, 6, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"sparse", ALO_K_sparse, {{4, 5, 1, 1}, {1, 9, 0, 0}, {9, 2, 0, 1}, NO, NO, NO}, {{4, 7, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"sparse 33", ALO_K_sparse, {{3, 33, 1, 0}, {1, 40, 0, 1}, {40, 2, 0, 0}, NO, NO, NO}, {{3, 17, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"sparse once", ALO_K_sparse, {{4, 5, 0, 0}, {1, 3, 0, 0}, {3, 2, 0, 0}, NO, NO, NO}, {{4, 2, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"concat", ALO_K_concat, {{2, 3, 1, 1}, {4, 3, 1, 0}, NO, NO, NO, NO}, {{6, 3, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"concat shared", ALO_K_concat, {{1, 3, 0, 1}, {4, 3, 1, 0}, NO, NO, NO, NO}, {{5, 3, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"concat below", ALO_K_concat, {{4, 3, 1, 1}, {2, 3, 0, 1}, NO, NO, NO, NO}, {{6, 3, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
@@ -3676,12 +3702,62 @@ static void t_counts(void)
         {"vit_huge_patch14_224", "alore@qkv|fc1", 655424},
         {"vit_huge_patch14_224", "lora@qkv", 1310720},
         {"vit_huge_patch14_224", "ssf@patch|norm1|qkv|proj|norm2|fc1|fc2|norm", 906240},
+        {"vit_large_patch16_224", "alore@qkv", 196672},
+        {"vit_huge_patch14_224", "alore@qkv", 327744},
+        {"vit_base_patch16_224", "arc@qkv|fc1", 96432},
+        {"vit_large_patch16_224", "arc@qkv|fc1", 153952},
+        {"vit_huge_patch14_224", "arc@qkv|fc1", 213120},
+        {"vit_base_patch16_224", "repadapter@qkv|fc1", 239808},
+        {"vit_large_patch16_224", "repadapter@qkv|fc1", 639360},
+        {"vit_huge_patch14_224", "repadapter@qkv|fc1", 1065472},
+        {"vit_large_patch16_224", "lora:parts=qv@qkv", 786432},
+        {"vit_huge_patch14_224", "lora:parts=qv@qkv", 1310720},
+        {"vit_base_patch16_224", "mlae@qkv", 295008},
+        {"vit_large_patch16_224", "mlae@qkv", 786624},
+        {"vit_huge_patch14_224", "mlae@qkv", 1310976},
+        {"vit_base_patch16_224", "fact_tt:rank=16@qkv|proj|fc1|fc2", 61440},
+        {"vit_large_patch16_224", "fact_tt:rank=16@qkv|proj|fc1|fc2", 106496},
+        {"vit_huge_patch14_224", "fact_tt:rank=16@qkv|proj|fc1|fc2", 139264},
+        {"vit_base_patch16_224", "fact_tk:rank=32@qkv|proj|fc1|fc2", 86528},
+        {"vit_large_patch16_224", "fact_tk:rank=32@qkv|proj|fc1|fc2", 107520},
+        {"vit_huge_patch14_224", "fact_tk:rank=32@qkv|proj|fc1|fc2", 126976},
+        {"vit_base_patch16_224", "fact_tk:rank=32,layout=paper@qkv|proj|fc1|fc2", 86528},
+        {"vit_base_patch16_224", "kadaptation@qkv", 50176},
+        {"vit_base_patch16_224", "glora@qkv|proj|fc1|fc2", 1603776},
+        {"vit_large_patch16_224", "glora@qkv|proj|fc1|fc2", 4276608},
+        {"vit_huge_patch14_224", "glora@qkv|proj|fc1|fc2", 7127552},
+        {"vit_base_patch16_224", "glora:rank=2@qkv|proj|fc1|fc2", 884832},
+        {"vit_base_patch16_224", "glora:rank=1@qkv|proj|fc1|fc2", 525360},
+        {"vit_base_patch16_224", "dora:parts=qv@qkv", 313344},
+        {"vit_large_patch16_224", "dora:parts=qv@qkv", 835584},
+        {"vit_huge_patch14_224", "dora:parts=qv@qkv", 1392640},
+        {"vit_base_patch16_224", "loha:parts=qv@qkv", 589824},
+        {"vit_large_patch16_224", "loha:parts=qv@qkv", 1572864},
+        {"vit_huge_patch14_224", "loha:parts=qv@qkv", 2621440},
+        {"vit_base_patch16_224", "vera@qkv", 30720},
+        {"vit_large_patch16_224", "vera@qkv", 79872},
+        {"vit_huge_patch14_224", "vera@qkv", 131072},
+        {"vit_base_patch16_224", "ia3:parts=kv@qkv;ia3:place=input@fc2", 55296},
+        {"vit_large_patch16_224", "ia3:parts=kv@qkv;ia3:place=input@fc2", 147456},
+        {"vit_huge_patch14_224", "ia3:parts=kv@qkv;ia3:place=input@fc2", 245760},
+        {"vit_base_patch16_224", "oft@qkv", 142848},
+        {"vit_large_patch16_224", "oft@qkv", 380928},
+        {"vit_huge_patch14_224", "oft@qkv", 634880},
+        {"vit_base_patch16_224", "lokr@qkv", 21504},
+        {"vit_base_patch16_224", "adalora@qkv", 442512},
+        {"vit_base_patch16_224", "boft@qkv", 64512},
+        {"vit_base_patch16_224", "boft:factors=3@qkv", 138240},
+        {"vit_base_patch16_224", "sparse:entries=512,bias_entries=9@qkv|fc1", 12504},
+        {"vit_base_patch16_224", "kron@qkv|fc1", 3539008},
+        {"vit_base_patch16_224", "compacter@attn|mlp", 57088},
+        {"vit_base_patch16_224", "phm@attn|mlp", 240256},
         {"vit:dim=768,depth=12,classes=0", "unfreeze@*.bias", 102912},
         {"vit:dim=1024,depth=24,classes=0", "unfreeze@*.bias", 272384},
         {"vit:dim=1280,depth=32,heads=16,classes=0,patch=14", "unfreeze@*.bias", 453120},
         {"vit:dim=768,depth=12,classes=0", "unfreeze@*", 85798656},
         {"vit:dim=192,depth=12,classes=0", "unfreeze@*", 5524416},
         {"vit:dim=1024,depth=24,classes=0", "unfreeze@*", 303301632},
+        {"vit:dim=1280,depth=32,heads=16,classes=0,patch=14", "unfreeze@*", 630764800},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
@@ -5743,16 +5819,30 @@ static const t_gold_case t_gold_cases[] = {
     {"vit_a", "lora_patch_head"}, {"vit_a", "alore"}, {"vit_a", "alore_attn"},
     {"vit_a", "alore_n2_r3"}, {"vit_a", "alore_n8_blocks"}, {"vit_a", "alore_n1"},
     {"vit_a", "alore_shared_kind"}, {"vit_a", "alore_shared_site"}, {"vit_a", "alore_output"},
-    {"vit_a", "alore_patch_head"}, {"vit_a", "ssf"}, {"vit_a", "ssf_norms"},
-    {"vit_a", "ssf_input"}, {"vit_a", "compose_three"}, {"mae", "full"}, {"mae", "alore"},
-    {"dinov2", "full"}, {"dinov2", "alore"}, {"dinov2_swiglu", "full"},
-    {"dinov2_swiglu", "alore"}, {"clip", "full"}, {"clip", "alore"}};
+    {"vit_a", "alore_patch_head"}, {"vit_a", "kron"}, {"vit_a", "arc"}, {"vit_a", "arc_attn"},
+    {"vit_a", "repadapter"}, {"vit_a", "repadapter_attn"}, {"vit_a", "repadapter_g4_output"},
+    {"vit_a", "repadapter_g1"}, {"vit_a", "mlae"}, {"vit_a", "mlae_incremental"},
+    {"vit_a", "mlae_decremental"}, {"vit_a", "mlae_hourglass"}, {"vit_a", "mlae_protruding"},
+    {"vit_a", "mlae_allocated"}, {"vit_a", "mlae_drawn"}, {"vit_a", "mlae_real"}, {"vit_a", "ssf"},
+    {"vit_a", "ssf_norms"}, {"vit_a", "ssf_input"}, {"vit_a", "fact_tt"},
+    {"vit_a", "fact_tt_attn"}, {"vit_a", "fact_tk"}, {"vit_a", "fact_tk_paper"},
+    {"vit_a", "glora"}, {"vit_a", "glora_mixed"}, {"vit_a", "glora_constant"},
+    {"vit_a", "kadaptation"}, {"vit_a", "spt_lora"}, {"vit_a", "compacter_linear"},
+    {"vit_a", "compacter_linear_input"}, {"vit_a", "phm_linear"}, {"vit_a", "dora"},
+    {"vit_a", "adalora"}, {"vit_a", "vera"}, {"vit_a", "ia3"}, {"vit_a", "ia3_out"},
+    {"vit_a", "lokr"}, {"vit_a", "lokr_full"}, {"vit_a", "lokr_both"}, {"vit_a", "loha"},
+    {"vit_a", "oft"}, {"vit_a", "oft_exact"}, {"vit_a", "oft_terms3"}, {"vit_a", "boft"},
+    {"vit_a", "boft_3"}, {"vit_a", "compose_three"}, {"vit_a", "compose_inputs"},
+    {"vit_a", "compose_weight"}, {"vit_a", "compose_parallel"}, {"mae", "full"}, {"mae", "alore"},
+    {"dinov2", "full"}, {"dinov2", "alore"}, {"dinov2_swiglu", "full"}, {"dinov2_swiglu", "alore"},
+    {"clip", "full"}, {"clip", "alore"}};
 
 /* In tests/data: the ones marked here. */
 static bool t_have_case(const t_gold_case *c, char *dir, size_t bytes)
 {
     bool small = (!strcmp(c->folder, "vit_a") &&
-                  (!strcmp(c->name, "lora_qv") || !strcmp(c->name, "compose_three"))) ||
+                  (!strcmp(c->name, "lora_qv") || !strcmp(c->name, "compose_three") ||
+                   !strcmp(c->name, "lokr") || !strcmp(c->name, "oft"))) ||
                  !strcmp(c->folder, "mae");
     snprintf(dir, bytes, "%s/%s", t_golden ? t_golden : t_data, c->folder);
     return t_golden || small;
@@ -5878,6 +5968,7 @@ static void t_golden_run(void)
             const void *grads = alore_grads(g.run, NULL);
             for (int i = 0; i < alore_param_count(g.plan); ++i) {
                 alore_param_info q = alore_param_at(g.plan, i);
+                if (q.frozen) continue;
                 snprintf(name, sizeof name, "grad.%s", q.name);
                 const alore_tensor *t = alore_weights_find(g.expect, name);
                 if (!ok(t != NULL, "no %s", name)) continue;
@@ -5892,6 +5983,7 @@ static void t_golden_run(void)
             for (int i = 0; i < alore_param_count(g.plan) && g.adapter; ++i) {
                 alore_param_info q = alore_param_at(g.plan, i);
                 double worst = 0, largest = 0;
+                if (q.frozen) continue;
                 snprintf(name, sizeof name, "grad.%s", q.name);
                 const alore_tensor *d = alore_weights_find(g.expect, name);
                 snprintf(name, sizeof name, "adamw3.%s", q.name);
@@ -5907,8 +5999,9 @@ static void t_golden_run(void)
                             worst = fmax(worst, fabs(t_value(g.plan, alore_params(g.run, NULL),
                                                            q.first + x) - want) / 0.01);
                     }
-                /* in double the rate 0.01 itself is a float: 2.3e-8 of it a step */
-                ok(worst <= (wide ? 1e-6 : 5e-3), "%s/%s: %s %g", c->folder, c->name, name,
+                /* in double rate and betas are floats still: 2.3e-8 of the rate a step, and weights of
+                 * the three gradients that are off by 2.4e-7, more where these change much */
+                ok(worst <= (wide ? 2e-6 : 5e-3), "%s/%s: %s %g", c->folder, c->name, name,
                    worst);
             }
         }
@@ -5917,7 +6010,9 @@ static void t_golden_run(void)
 }
 
 /* What waits in fewer bytes: logits as before, gradients of a tensor within 2 % of its largest, which
- * is loose: most are off by 0.2 to 0.8 %, with and without slopes in bytes, one by 1.1 %. */
+ * is loose: most are off by 0.2 to 0.8 %, with and without slopes in bytes, one by 1.1 %. Of a tensor whose
+ * gradient is small the measure is a hundredth of the largest of all; where a few numbers collect a whole
+ * matrix, whose terms cancel, a tenth, within 5 %. */
 static void t_golden_store(void)
 {
     for (size_t k = 0; k < 2 * sizeof t_gold_cases / sizeof *t_gold_cases; ++k) {
@@ -5934,13 +6029,18 @@ static void t_golden_store(void)
             double e = t_relative(g.plan, alore_run_output(g.run, "logits"), 0,
                                   alore_weights_find(g.expect, "logits"), 1, 0);
             ok(e <= 5e-6, "%s: logits %g", c->name, e);
+            const void *grads = alore_grads(g.run, NULL);
+            double most = 0;
+            for (size_t i = 0; i < alore_trainable(g.plan); ++i)
+                most = fmax(most, fabs(t_value(g.plan, grads, i)) / g.batch);
             for (int i = 0; i < alore_param_count(g.plan); ++i) {
                 alore_param_info q = alore_param_at(g.plan, i);
+                if (q.frozen) continue;
                 snprintf(name, sizeof name, "grad.%s", q.name);
                 const alore_tensor *t = alore_weights_find(g.expect, name);
                 if (!ok(t != NULL, "no %s", name)) continue;
-                e = t_relative(g.plan, alore_grads(g.run, NULL), q.first, t, 1.0 / g.batch, 1e-4);
-                ok(e <= 2e-2, "%s: %s %g", c->name, name, e);
+                e = t_relative(g.plan, grads, q.first, t, 1.0 / g.batch, (q.count > 8 ? 0.01 : 0.1) * most);
+                ok(e <= (q.count > 8 ? 2e-2 : 5e-2), "%s: %s %g", c->name, name, e);
             }
         }
         t_end(&g.ctx, &g.heap);
