@@ -6919,7 +6919,7 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
     const alore_kind kind = site->kind;
     alore_id core, h = flow->x;
     bool turned = false;
-    if (n * d != site->in && n * d != site->out)
+    if (n * d != (high ? site->in : site->out))
         return alo_wrong(m, ALORE_ERR_RULE, "%s: %d and %d columns are no whole slots", r->method->name,
                          site->in, site->out);
     if (!alo_rank_fits(m, r, d)) return 0;
@@ -9587,7 +9587,8 @@ static alore_status alo_start_lengths(const alore_run *run, const alo_param *q, 
     const int i = (int)q->start.a;
     const alore_tensor *t = NULL;
     const alore_status s = alo_base_tensor(run, i, &t);
-    const size_t cols = alo_zu(run->plan->tensors[run->plan->params[i].tensor].cols);
+    const alore_shape of = run->plan->params[i].shape;
+    const size_t cols = alo_count(of) / alo_zu(of.dims[0]);
     for (size_t k = 0; k < alo_count(q->shape) && s == ALORE_OK; ++k) {
         alo_sum_t sum = 0;
         for (size_t j = 0; t && j < cols; ++j) {
