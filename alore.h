@@ -9959,7 +9959,8 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
 /* ---- Checkpoints ----
  *
  * Eight bytes each, little-endian: the mark "alore\0ck", version + 2^32 bytes of a number, seed, step,
- * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments; a checksum of all before. */
+ * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments, frozen numbers; a checksum of
+ * all before. */
 
 #define ALO_CHECKPOINT_MARK    UINT64_C(0x6b630065726f6c61)
 #define ALO_CHECKPOINT_VERSION 1
@@ -10002,6 +10003,7 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
     alo_seal(&w, tag, 1, n);
     alo_seal(&w, run->memory + p->at_params, p->real, p->learns);
     alo_seal(&w, run->memory + p->at_moments, p->real, moments);
+    alo_seal(&w, run->memory + p->at_frozen, p->real, p->frozen);
     alo_seal(&w, &w.sum, 8, 1);
     return w.fine ? ALORE_OK : alo_fail(run->ctx, ALORE_ERR_IO, NULL, "the writer hook failed");
 }
@@ -10013,7 +10015,8 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     uint64_t head[7];
     const size_t least = sizeof head + 8;
-    const size_t want = alo_sum(alo_sum(p->memory.params, p->memory.optimizer), alo_sum(n, least));
+    const size_t learnt = alo_sum(p->memory.params, p->memory.optimizer);
+    const size_t want = alo_sum(alo_sum(learnt, p->memory.frozen), alo_sum(n, least));
     if (bytes >= least) alo_swap(head, at, 8, sizeof head / 8);
     if (bytes < least || head[0] != ALO_CHECKPOINT_MARK)
         return alo_fail(run->ctx, ALORE_ERR_FORMAT, NULL, "no checkpoint of alore (%z bytes)", bytes);
@@ -10029,8 +10032,21 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
                         "the checkpoint holds %u numbers in %z bytes, the run %z in %z", head[4], bytes,
                         p->learns, want);
     at += sizeof head + n;
+    for (int i = 0; i < p->param_count; ++i) {
+        const alo_param *q = &p->params[i];
+        const size_t first = (size_t)p->tensors[q->tensor].offset * p->real;
+        alore_tensor t = ALORE_ZERO;
+        if (q->segment != ALO_FROZEN) continue;
+        t.name = p->names + q->name;
+        t.dtype = p->real == 8 ? ALORE_F64 : ALORE_F32;
+        t.data = at + learnt + first;
+        t.bytes = alo_count(q->shape) * p->real;
+        const alore_status s = alo_check_indices(run, q, &t);
+        if (s != ALORE_OK) return s;
+    }
     alo_swap(run->memory + p->at_params, at, p->real, p->learns);
     alo_swap(run->memory + p->at_moments, at + p->memory.params, p->real, moments);
+    alo_swap(run->memory + p->at_frozen, at + learnt, p->real, p->frozen);
     run->seed = head[2];
     run->step = head[3];
     run->phases = 0;
