@@ -6383,8 +6383,8 @@ ALORE_API alore_id alore_over_lengths(alore_model *m, alore_id x, alore_id rows)
 ALORE_API alore_id alore_scatter(alore_model *m, alore_id x, alore_id value, alore_id index, int rows,
                                  int cols) {
     if (alo_poisoned(m, value, index) || alo_poisoned(m, x ? x : value, value)) return 0;
+    if (rows == 1) index = alore_reshape(m, index, alore_cols(m, value), 1); /* moves the tensors */
     const alo_tensor *t = alo_at(m, x), *v = alo_at(m, value);
-    if (rows == 1) index = alore_reshape(m, index, v->cols, 1);
     const bool fits = !x || (t->rows == rows && t->cols == cols && !(t->flags & ALO_PER_SAMPLE));
     const bool same = v->rows == 1 && alore_rows(m, index) == v->cols && alore_cols(m, index) <= 2;
     const alo_attr none = ALORE_ZERO;
