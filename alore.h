@@ -2220,7 +2220,8 @@ static void ALO_F(inverse)(const alore_call *c) {
                 for (int j = 0; j < n; ++j) x[i * n + j] -= times * x[k * n + j];
             }
         }
-        for (int i = 0; i < n * n; ++i) ALO_F(row)(c, ALO_Y, 0, i / n)[first + i % n] = (real)x[i];
+        for (int i = 0; i < n * n; ++i)
+            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)x[i], alo_adds(c, ALO_Y, 0));
     }
 }
 static void ALO_F(inverse_dx)(const alore_call *c) {
@@ -6450,8 +6451,8 @@ ALORE_API alore_id alore_over_lengths(alore_model *m, alore_id x, alore_id rows)
 ALORE_API alore_id alore_scatter(alore_model *m, alore_id x, alore_id value, alore_id index, int rows,
                                  int cols) {
     if (alo_poisoned(m, value, index) || alo_poisoned(m, x ? x : value, value)) return 0;
+    if (rows == 1) index = alore_reshape(m, index, alore_cols(m, value), 1); /* moves the tensors */
     const alo_tensor *t = alo_at(m, x), *v = alo_at(m, value);
-    if (rows == 1) index = alore_reshape(m, index, v->cols, 1);
     const bool fits = !x || (t->rows == rows && t->cols == cols && !(t->flags & ALO_PER_SAMPLE));
     const bool same = v->rows == 1 && alore_rows(m, index) == v->cols && alore_cols(m, index) <= 2;
     const alo_attr none = ALORE_ZERO;
@@ -6986,7 +6987,7 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
     const alore_kind kind = site->kind;
     alore_id core, h = flow->x;
     bool turned = false;
-    if (n * d != site->in && n * d != site->out)
+    if (n * d != (high ? site->in : site->out))
         return alo_wrong(m, ALORE_ERR_RULE, "%s: %d and %d columns are no whole slots", r->method->name,
                          site->in, site->out);
     if (!alo_rank_fits(m, r, d)) return 0;
@@ -9575,7 +9576,8 @@ static alore_status alo_start_lengths(const alore_run *run, const alo_param *q, 
     const int i = (int)q->start.a;
     const alore_tensor *t = NULL;
     const alore_status s = alo_base_tensor(run, i, &t);
-    const size_t cols = alo_zu(run->plan->tensors[run->plan->params[i].tensor].cols);
+    const alore_shape of = run->plan->params[i].shape;
+    const size_t cols = alo_count(of) / alo_zu(of.dims[0]);
     for (size_t k = 0; k < alo_count(q->shape) && s == ALORE_OK; ++k) {
         alo_sum_t sum = 0;
         for (size_t j = 0; t && j < cols; ++j) {
@@ -9941,7 +9943,8 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
 /* ---- Checkpoints ----
  *
  * Eight bytes each, little-endian: the mark "alore\0ck", version + 2^32 bytes of a number, seed, step,
- * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments; a checksum of all before. */
+ * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments, frozen numbers; a checksum of
+ * all before. */
 
 #define ALO_CHECKPOINT_MARK    UINT64_C(0x6b630065726f6c61)
 #define ALO_CHECKPOINT_VERSION 1
@@ -9983,6 +9986,7 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
     alo_seal(&w, tag, 1, n);
     alo_seal(&w, run->memory + p->at_params, p->real, p->learns);
     alo_seal(&w, run->memory + p->at_moments, p->real, moments);
+    alo_seal(&w, run->memory + p->at_frozen, p->real, p->frozen);
     alo_seal(&w, &w.sum, 8, 1);
     return w.fine ? ALORE_OK : alo_fail(run->ctx, ALORE_ERR_IO, NULL, "the writer hook failed");
 }
@@ -9993,7 +9997,8 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     uint64_t head[7];
     const size_t least = sizeof head + 8;
-    const size_t want = alo_sum(alo_sum(p->memory.params, p->memory.optimizer), alo_sum(n, least));
+    const size_t learnt = alo_sum(p->memory.params, p->memory.optimizer);
+    const size_t want = alo_sum(alo_sum(learnt, p->memory.frozen), alo_sum(n, least));
     if (bytes >= least) alo_swap(head, at, 8, sizeof head / 8);
     if (bytes < least || head[0] != ALO_CHECKPOINT_MARK)
         return alo_fail(run->ctx, ALORE_ERR_FORMAT, NULL, "no checkpoint of alore (%z bytes)", bytes);
@@ -10009,8 +10014,21 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
                         "the checkpoint holds %u numbers in %z bytes, the run %z in %z", head[4], bytes,
                         p->learns, want);
     at += sizeof head + n;
+    for (int i = 0; i < p->param_count; ++i) {
+        const alo_param *q = &p->params[i];
+        const size_t first = (size_t)p->tensors[q->tensor].offset * p->real;
+        alore_tensor t = ALORE_ZERO;
+        if (q->segment != ALO_FROZEN) continue;
+        t.name = p->names + q->name;
+        t.dtype = p->real == 8 ? ALORE_F64 : ALORE_F32;
+        t.data = at + learnt + first;
+        t.bytes = alo_count(q->shape) * p->real;
+        const alore_status s = alo_check_indices(run, q, &t);
+        if (s != ALORE_OK) return s;
+    }
     alo_swap(run->memory + p->at_params, at, p->real, p->learns);
     alo_swap(run->memory + p->at_moments, at + p->memory.params, p->real, moments);
+    alo_swap(run->memory + p->at_frozen, at + learnt, p->real, p->frozen);
     run->seed = head[2];
     run->step = head[3];
     run->phases = 0;
