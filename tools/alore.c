@@ -1748,6 +1748,17 @@ static int run_export(app *a)
 
 /* ---- search spt ------------------------------------------------------------- */
 
+/* End a machine, and the packed base: kernels of other rules may want it otherwise. */
+static void close_machine(app *a, machine *m)
+{
+    alore_run_destroy(m->run);
+    alore_plan_destroy(m->plan);
+    alore_model_destroy(m->model);
+    alore_weights_destroy(a->packed);
+    a->packed = NULL;
+    memset(m, 0, sizeof *m);
+}
+
 typedef struct spt {
     trainer *t;
     alore_model *model; /* everything unfrozen: it knows sites, names, shapes */
@@ -1878,12 +1889,7 @@ static int sum_squares(spt *x)
             if (!rc) rc = add_squares(x);
             progress(a, "search", total * g + each * (double)(b + 1), total * x->groups, start, "");
         }
-        alore_run_destroy(t->m.run);
-        alore_plan_destroy(t->m.plan);
-        alore_model_destroy(t->m.model);
-        alore_weights_destroy(a->packed); /* the next plan's kernels may want other tensors */
-        a->packed = NULL;
-        memset(&t->m, 0, sizeof t->m);
+        close_machine(a, &t->m);
     }
     end_line(a);
     return rc;
@@ -2231,14 +2237,6 @@ static int evolve(glora *g)
     return 0;
 }
 
-static void close_machine(machine *m)
-{
-    alore_run_destroy(m->run);
-    alore_plan_destroy(m->plan);
-    alore_model_destroy(m->model);
-    memset(m, 0, sizeof *m);
-}
-
 /* The best subnet by itself: rules, slices of the supernet, its head; then an ordinary training of --retrain passes. */
 static int finish_subnet(glora *g)
 {
@@ -2272,7 +2270,8 @@ static int finish_subnet(glora *g)
     a->given[find_option("--steps", 7)] = false;
     if ((rc = plan_steps(f))) return rc;
     set_optimizer(f);
-    close_machine(&t->m);
+    close_machine(a, &t->v);
+    close_machine(a, &t->m);
     rc = make_machine(a, &f->n, g->rules, true, (int)a->set.batch, &f->m);
     if (!rc) rc = make_machine(a, &f->n, g->rules, false, (int)a->set.batch, &f->v);
     if (!rc) rc = train_loop(f);
@@ -2765,7 +2764,10 @@ static void help_command(const command *c)
         snprintf(left, sizeof left, "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
         *start = 0;
         if (o->start) snprintf(start, sizeof start, "%s(%s)", *o->help ? " " : "", o->start);
-        printf("  %-36s  %s%s\n", left, o->help, start);
+        const char *kind = c->bit != C_SEARCH || (o->commands & C_SEARCH) == C_SEARCH ? ""
+                           : o->commands & C_SPT                                     ? "spt: "
+                                                                                     : "glora: ";
+        printf("  %-36s  %s%s%s\n", left, kind, o->help, start);
     }
 }
 

@@ -341,7 +341,7 @@ static const char *const search_names[SEARCH_TENSORS] = {"A_down", "A_up",   "B_
                                                          "C_up",   "C_down", "D",      "E"};
 
 typedef struct search_layer {
-    const char *name;
+    char name[64]; /* as long as a site's name in an error */
     int in, out;
     size_t at[SEARCH_TENSORS]; /* in the flat array of parameters */
 } search_layer;
@@ -362,7 +362,7 @@ static inline const char *search_open(const alore_model *m, const alore_plan *p,
         search_layer *l = &s->layer[s->layers];
         int found = 0;
         memset(l, 0, sizeof *l);
-        l->name = site->name;
+        snprintf(l->name, sizeof l->name, "%s", site->name);
         l->in = site->in;
         l->out = site->out;
         for (int k = 0; k < alore_param_count(p); ++k) {
@@ -595,7 +595,7 @@ static inline void search_close(search_evolution *e)
     free(e->rank);
     e->list = NULL;
     e->rank = NULL;
-    e->count = e->ranked = 0;
+    e->count = e->room = e->ranked = 0;
 }
 
 static inline int search_next(search_evolution *e, int n) { return search_pick(e->seed, SEARCH_EVOLUTION, e->counter++, n); }
