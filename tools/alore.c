@@ -2764,10 +2764,10 @@ static void help_command(const command *c)
         snprintf(left, sizeof left, "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
         *start = 0;
         if (o->start) snprintf(start, sizeof start, "%s(%s)", *o->help ? " " : "", o->start);
-        const char *kind = c->bit != C_SEARCH || (o->commands & C_SEARCH) == C_SEARCH ? ""
-                           : o->commands & C_SPT                                     ? "spt: "
-                                                                                     : "glora: ";
-        printf("  %-36s  %s%s%s\n", left, kind, o->help, start);
+        const char *of = c->bit != C_SEARCH || (o->commands & C_SEARCH) == C_SEARCH ? ""
+                         : o->commands & C_SPT                                     ? "spt: "
+                                                                                   : "glora: ";
+        printf("  %-36s  %s%s%s\n", left, of, o->help, start);
     }
 }
 
