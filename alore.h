@@ -21,13 +21,26 @@
  *                                   frozen first layers once for each item.
  *     6. alore_run_export, _merge   keep the adapter, or melt it: evaluated, verified, certified.
  *
- * examples/ walks through these. METHODS (all merge exactly; `alore help METHOD` tells more):
+ * examples/ walks through these. METHODS (affine ones merge exactly; `alore help METHOD` tells more):
  *
- *     alore     y = host(x + x sum_i S_i (x) (D_i U_i))     before qkv, fc1; or behind (place=output)
- *     lora      y = host(x) + scale (x A) B                 beside linear layers, or q, k, v of a fused qkv
- *     ssf       y = host(x) gain + shift                    behind linear layers and norms, or before
- *     unfreeze  tensors of the checkpoint learn themselves  linear probe, BitFit, norms, everything
- *     your own  a row of a table                            alore_register
+ *     alore        y = host(x + x sum_i S_i (x) (D_i U_i))       before qkv, fc1; or behind (place=output)
+ *     kron         ... with full W_i for D_i U_i                 as alore
+ *     arc          y = host(x + (x D * scale) D' + bias)         as alore; D is shared by the sites of a kind
+ *     repadapter   y = host(x + scale (x A + a) B + b)           as alore; B in groups
+ *     lora         y = host(x) + scale (x A) B                   beside linear layers, or parts=qv of a qkv
+ *     adalora      y = host(x) + scale (x A * E) B               as lora
+ *     mlae         y = host(x) + (x A * lambda * mask) B         as lora; experts drop, patterns by name
+ *     fact_tt, _tk y = host(x) + scale x U C V                   beside linear layers; U, V are the network's
+ *     kadaptation  ... + scale x sum_i S_i (x) (D_i U_i) + bias  beside q and v
+ *     vera         y = host(x) + (x A * d) B * b                 as lora; A, B random and frozen
+ *     lokr, loha   ... + scale x (w1 (x) w2), (w1 * w2)          as lora
+ *     ssf, ia3     y = host(x) gain + shift                      behind linear layers (ssf: norms), or before
+ *     oft, boft    y = host(x R), W = (R W0) scale               rotations before, or of the weight
+ *     dora, glora  W = (W0 + A B) m / |..|, W0 + W0 A + B ..     the weight itself, once a step
+ *     sparse       W0[row, col] += value                         chosen numbers of the weight (SPT)
+ *     compacter    y + up(f(down(y))); phm: full factors         behind layers, branches; merges if act=none
+ *     unfreeze     tensors of the checkpoint learn themselves    linear probe, BitFit, norms, everything
+ *     your own     a row of a table                              alore_register
  *
  * SPEED. Kernels are one text, stamped for scalar, AVX2, AVX-512 and NEON; alore_init takes the CPU's best,
  * or config.isa. `lanes` samples run at once, a thread and an arena each; where one lane remains, the records
@@ -278,6 +291,7 @@ typedef struct alore_site {      /* what a method sees and a dry run prints     
     int         stage;
     int         rows, prefix;    /* the backbone's own here; of these class and register tokens */
     int         height, width;   /* of the grid behind the prefix                */
+    int         hidden;          /* columns inside the mlp, 0: unknown           */
 } alore_site;
 
 typedef enum alore_place {
@@ -289,8 +303,12 @@ typedef enum alore_place {
     ALORE_PLACE_INSIDE           /* between qkv and attention                    */
 } alore_place;
 
-/* Whose a parameter is: the site's, one for all sites of the kind, one for the network. */
-typedef enum alore_share { ALORE_OWN = 0, ALORE_KIND, ALORE_ALL } alore_share;
+/* Whose a parameter is: the site's (of a part: the part's), one for all sites of the kind, one for the
+ * network; one for all parts of the site; one for the network, as large as its largest site asks, of which
+ * each has the leading rows and columns. */
+typedef enum alore_share {
+    ALORE_OWN = 0, ALORE_KIND, ALORE_ALL, ALORE_SITE, ALORE_WIDEST
+} alore_share;
 
 enum { ALORE_MAX_KEYS = 12 };
 
@@ -328,17 +346,16 @@ typedef struct alore_method {    /* one row: parser, help, counts and tests read
     alore_id (*emit)(alore_model *m, const alore_site *site, const alore_recipe *recipe, alore_flow *flow);
     /* Called once at the head's input; NULL: nothing to do. */
     alore_id (*finish)(alore_model *m, const alore_recipe *recipe, alore_id x);
-    /* The site's update as left [in, rank] times right [rank, out], added to the host's matrix [in, out].
-     * NULL arrays: only return the rank. `params` holds the rule's tensors (shared, then own, as declared),
-     * `weight` the host's [in, out]. NULL: no such form. */
-    int (*factors)(const alore_site *site, const alore_recipe *recipe, const float *const *params,
-                   const float *weight, float *left, float *right);
     const char *mergeable;       /* NULL: yes; else the reason why not           */
+    const char *parts;           /* always these of a fused qkv; NULL: those the rule names */
+    double      published;       /* millions of parameters on ViT-B, 0: none is known */
+    const char *note;            /* where publications disagree; NULL: nothing to say */
 } alore_method;
 
 typedef struct alore_shape { int rank, dims[4]; } alore_shape;
 
-typedef struct alore_start { int kind; float a, b; } alore_start; /* 0 constant, 1 uniform, 2 normal */
+/* 0 constant, 1 uniform, 2 normal, 3 whole numbers, 4 lengths of rows of a base tensor */
+typedef struct alore_start { int kind; float a, b; } alore_start;
 
 typedef enum alore_unary_kind {  /* GELU by erf; QUICK_GELU is x sigmoid(1.702 x) */
     ALORE_GELU = 0, ALORE_GELU_TANH, ALORE_QUICK_GELU, ALORE_RELU, ALORE_SILU, ALORE_TANH, ALORE_SIGMOID
@@ -381,12 +398,15 @@ ALORE_API const char  *alore_recipe_word(const alore_recipe *r, const char *key,
  * word given 0 returns 0, and alore_model_finish tells. */
 ALORE_API void     alore_blocks(alore_model *m, int count); /* before the first */
 ALORE_API void     alore_grid(alore_model *m, int prefix, int height, int width);
+ALORE_API void     alore_hidden(alore_model *m, int hidden); /* columns inside an mlp */
 ALORE_API void     alore_push(alore_model *m, const char *scope, int index);
 ALORE_API void     alore_pop(alore_model *m);
 ALORE_API alore_shape alore_dims(int a, int b, int c, int d); /* 0: no such extent */
 ALORE_API alore_start alore_fill(float value);
 ALORE_API alore_start alore_uniform(float bound);
 ALORE_API alore_start alore_normal(float mean, float deviation);
+ALORE_API alore_start alore_indices(int below_even, int below_odd); /* i32 in files; 0: as the even ones */
+ALORE_API alore_start alore_lengths(const alore_model *m); /* of the rows of the host's weight, or its part */
 ALORE_API alore_id alore_input(alore_model *m, const char *name, alore_dtype dtype, int rows, int cols);
 ALORE_API alore_id alore_base(alore_model *m, const char *name, alore_shape shape);
 ALORE_API alore_id alore_param(alore_model *m, const char *name, alore_shape shape, alore_share share,
@@ -415,6 +435,13 @@ ALORE_API alore_id alore_add_columns(alore_model *m, alore_id x, alore_id y, int
 ALORE_API alore_id alore_gather(alore_model *m, alore_id x, const int32_t *rows, int count, int group);
 ALORE_API alore_id alore_concat(alore_model *m, alore_id top, alore_id bottom);
 ALORE_API alore_id alore_columns(alore_model *m, alore_id x, int first, int count);
+ALORE_API alore_id alore_pick(alore_model *m, alore_id x, const int32_t *columns, int count);
+ALORE_API alore_id alore_inverse(alore_model *m, alore_id x);
+ALORE_API alore_id alore_over_lengths(alore_model *m, alore_id x, alore_id rows);
+ALORE_API alore_id alore_scatter(alore_model *m, alore_id x, alore_id value, alore_id index, int rows,
+                                 int cols);
+ALORE_API alore_id alore_sparse(alore_model *m, alore_id x, alore_id value, alore_id index, int cols);
+ALORE_API alore_id alore_matmul_groups(alore_model *m, alore_id a, alore_id b, int groups);
 ALORE_API alore_id alore_reshape(alore_model *m, alore_id x, int rows, int cols);
 ALORE_API alore_id alore_mean_rows(alore_model *m, alore_id x, int first, int count);
 ALORE_API alore_id alore_dropout(alore_model *m, alore_id x, float p);
@@ -492,6 +519,7 @@ typedef struct alore_plan_opts {
                                       * gradients of small ViTs off by 0.13 %, of one tensor by 0.3 % */
     bool                 slope8;     /* slopes of activations in 8 bits, relu's exactly: 0.19 %, of one tensor
                                       * 0.42 %; both: 0.23 % and 0.46 %. Forward passes keep their bits */
+    bool                 frozen;     /* exports hold frozen random tensors; else the seed that makes them */
     unsigned             off;        /* ALORE_NO_* bits                          */
     bool                 reference;  /* the reference kernels, sums in double    */
     const alore_backend *backend;    /* NULL: the CPU                            */
@@ -898,23 +926,18 @@ static void alo_free(alore_ctx *ctx, void *block, size_t bytes) {
     if (block) ctx->config.allocator.release(ctx->config.allocator.user, block, bytes ? bytes : 1);
 }
 
-/* The array with room for one more than `count` elements, moved if need be. NULL: the old one stands. */
-static void *alo_grow(alore_ctx *ctx, void *array, int count, int *room, size_t element) {
-    if (count < *room) return array;
-    int more = *room ? 2 * *room : 16;
-    void *wider = alo_new(ctx, *room >> 28 ? SIZE_MAX : alo_mul(alo_zu(more), element));
-    if (!wider) return NULL;
-    if (array) memcpy(wider, array, alo_zu(count) * element);
-    alo_free(ctx, array, alo_zu(*room) * element);
-    *room = more;
-    return wider;
-}
+enum { ALO_PIECE = 16, ALO_WIDE = 64 }; /* alignments of what an object keeps */
+typedef struct alo_piece { /* of an object's memory, which stands behind */
+    struct alo_piece *next;
+    size_t bytes;
+} alo_piece;
 
 typedef struct alo_object { /* the first member of whatever a context owns */
     alore_ctx *ctx;
     struct alo_object *before, *after;
     void (*destroy)(struct alo_object *self);
     size_t bytes;
+    alo_piece *pieces; /* which live as long as it */
 } alo_object;
 
 /* A zeroed object of `bytes` in the context's list, or NULL with the error set. */
@@ -930,11 +953,66 @@ static alo_object *alo_object_new(alore_ctx *ctx, size_t bytes, void (*destroy)(
     return o;
 }
 
-/* Take it out of the list and free the block itself; its parts are freed before. */
+/* Take it out of the list and free it with its pieces. */
 static void alo_object_free(alo_object *o) {
     *(o->before ? &o->before->after : &o->ctx->objects) = o->after;
     if (o->after) o->after->before = o->before;
+    for (alo_piece *b = o->pieces, *next; b; b = next) {
+        next = b->next;
+        alo_free(o->ctx, b, b->bytes);
+    }
     alo_free(o->ctx, o, o->bytes);
+}
+
+/* Memory that lives as long as the object, NULL with the error set: of any content, `skip` bytes behind the
+ * piece; or beginning with `copied` bytes of `from`, and zeroed behind. */
+static void *alo_keep_raw(alo_object *o, size_t bytes, size_t skip) {
+    const size_t all = alo_sum(skip, bytes);
+    alo_piece *b = (alo_piece *)alo_raw(o->ctx, all);
+    if (!b) return NULL;
+    b->next = o->pieces;
+    b->bytes = all;
+    o->pieces = b;
+    return (char *)b + skip;
+}
+
+static void *alo_keep(alo_object *o, size_t bytes, const void *from, size_t copied) {
+    char *to = (char *)alo_keep_raw(o, bytes, ALO_PIECE);
+    if (!to) return NULL;
+    if (copied) memcpy(to, from, copied);
+    memset(to + copied, 0, bytes - copied);
+    return to;
+}
+
+/* Free a piece before the object goes. */
+static void alo_release(alo_object *o, void *data) {
+    alo_piece **at = &o->pieces, *b;
+    while (*at && (void *)((char *)*at + ALO_PIECE) != data) at = &(*at)->next;
+    b = *at;
+    if (b) *at = b->next;
+    if (b) alo_free(o->ctx, b, b->bytes);
+}
+
+/* Insert a copy of `one` before element `at` of an array of the object's, where `count` stand. `list` is the
+ * address of a typed pointer, which a void ** may not alias. False: no memory, and all is as it was. */
+static bool alo_list_add(alo_object *o, void *list, int *count, int *room, int at, const void *one,
+                         size_t bytes) {
+    char *array, *old;
+    memcpy(&old, list, sizeof old);
+    array = old;
+    if (*count == *room) {
+        const int more = *room ? 2 * *room : 16;
+        const size_t wide = *room >> 28 ? SIZE_MAX : alo_mul(alo_zu(more), bytes);
+        array = (char *)alo_keep(o, wide, old, alo_zu(*count) * bytes);
+        if (!array) return false;
+        *room = more;
+        memcpy(list, &array, sizeof array);
+        alo_release(o, old);
+    }
+    array += alo_zu(at) * bytes;
+    memmove(array + bytes, array, alo_zu((*count)++ - at) * bytes);
+    memcpy(array, one, bytes);
+    return true;
 }
 
 ALORE_API uint32_t alore_version(void) {
@@ -1629,6 +1707,18 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     X(add_columns_db,  "g",      "B",   "",    each,  add_columns_db) \
     X(gather,          "a",      "y",   "",    each,  gather) \
     X(gather_dx,       "g",      "A",   "",    whole, gather_dx) \
+    X(pick,            "a",      "y",   "",    each,  pick) \
+    X(pick_dx,         "g",      "A",   "",    rowwise, pick_dx) \
+    X(inverse,         "a",      "y",   "",    whole, inverse) \
+    X(inverse_dx,      "gy",     "A",   "",    whole, inverse_dx) \
+    X(over_lengths,    "ab",     "y",   "",    rowwise, over_lengths) \
+    X(over_lengths_da, "gb",     "A",   "",    rowwise, over_lengths) \
+    X(scatter,         "abc",    "y",   "",    whole, scatter) \
+    X(scatter_da,      "g",      "A",   "",    each,  uses) \
+    X(scatter_db,      "gc",     "B",   "",    whole, scatter_db) \
+    X(sparse,          "abc",    "y",   "",    rowwise, sparse) \
+    X(sparse_da,       "gbc",    "A",   "",    rowwise, sparse_da) \
+    X(sparse_db,       "gac",    "B",   "",    whole, sparse_db) \
     X(concat,          "ab",     "y",   "",    each,  concat) \
     X(concat_da,       "g",      "A",   "",    each,  concat_da) \
     X(concat_db,       "g",      "B",   "",    each,  concat_db) \
@@ -2082,6 +2172,112 @@ static void ALO_F(gather_dx)(const alore_call *c) {
             for (int j = 0; to >= 0 && j < cols; ++j)
                 ALO_F(put)(y + j, ALO_F(get)(c, 0, s, e / m, from + j), true);
         }
+}
+
+/* ---- pick: column j of y is column table[j] of a; da[:, table[j]] += g[:, j], cleared first ---- */
+static alo_sum_t ALO_F(pick)(const alo_walk *w) {
+    return ALO_F(get)(w->c, 0, w->s, w->r, w->c->attr->table[w->j]);
+}
+static void ALO_F(pick_dx)(alo_walk *w) {
+    real *da = ALO_F(row)(w->c, ALO_Y, w->s, w->r);
+    for (w->j = 0; w->j < w->cols && !w->add; ++w->j) da[w->j] = 0;
+    for (int j = 0; j < w->c->t[0]->cols; ++j)
+        ALO_F(put)(da + w->c->attr->table[j], ALO_F(get)(w->c, 0, w->s, w->r, j), true);
+}
+
+/* ---- inverse: y_h = (1 + a_h)^-1 for each square block h of columns; a, y [n, n blocks], once ----
+ * By Gauss and Jordan in scratch. Of a skew a_h no pivot is below 1, so they are taken in order.
+ * da_h = -y_h^T g_h y_h^T. */
+static void ALO_F(inverse)(const alore_call *c) {
+    const int n = c->t[0]->rows;
+    double *x = (double *)c->scratch;
+    for (int first = 0; first < c->t[0]->cols; first += n) {
+        for (int i = 0; i < n * n; ++i)
+            x[i] = (double)ALO_F(get)(c, 0, 0, i / n, first + i % n) + (i / n == i % n);
+        for (int k = 0; k < n; ++k) {
+            const double pivot = 1 / x[k * n + k];
+            x[k * n + k] = 1;
+            for (int j = 0; j < n; ++j) x[k * n + j] *= pivot;
+            for (int i = 0; i < n; ++i) {
+                const double times = x[i * n + k];
+                if (i == k) continue;
+                x[i * n + k] = 0;
+                for (int j = 0; j < n; ++j) x[i * n + j] -= times * x[k * n + j];
+            }
+        }
+        for (int i = 0; i < n * n; ++i) ALO_F(row)(c, ALO_Y, 0, i / n)[first + i % n] = (real)x[i];
+    }
+}
+static void ALO_F(inverse_dx)(const alore_call *c) {
+    const int n = c->t[0]->rows;
+    double *x = (double *)c->scratch; /* g y^T */
+    for (int first = 0; first < c->t[0]->cols; first += n) {
+        for (int i = 0; i < n * n; ++i) {
+            x[i] = 0;
+            for (int k = first; k < first + n; ++k)
+                x[i] += (double)ALO_F(get)(c, 0, 0, i / n, k) * (double)ALO_F(get)(c, 1, 0, i % n, k);
+        }
+        for (int i = 0; i < n * n; ++i) {
+            double sum = 0;
+            for (int k = 0; k < n; ++k)
+                sum -= (double)ALO_F(get)(c, 1, 0, k, first + i / n) * x[k * n + i % n];
+            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)sum, alo_adds(c, ALO_Y, 0));
+        }
+    }
+}
+
+/* ---- over_lengths: y [rows, 1] = a [rows, 1] / |row of b|, constant lengths; da = g / |row of b| ---- */
+static void ALO_F(over_lengths)(alo_walk *w) {
+    alo_sum_t sum = 0;
+    for (int j = 0; j < w->c->t[1]->cols; ++j)
+        sum += ALO_F(get)(w->c, 1, w->s, w->r, j) * ALO_F(get)(w->c, 1, w->s, w->r, j);
+    w->j = 0;
+    ALO_F(out)(w, ALO_F(term)(w, 0) / (alo_sum_t)ALO_MATH(sqrt)((real)sum));
+}
+
+/* ---- scatter: y = a, or zeros, plus value k at (row, column) k    sparse: y = a times such a matrix ----
+ * value [1, n]; index [n, 2] = (row, column) of a stored [out, in] matrix, or [n, 1], columns of row 0.
+ * scatter: da = g, dvalue_k = g at k.  sparse: y[row] += a[column] v, da[column] += g[row] v,
+ * dvalue_k = sum over rows of g[row] a[column]. */
+static int ALO_F(entry)(const alore_call *c, int operand, int k, bool column) {
+    const int last = c->t[operand]->cols - 1;
+    if (!column && !last) return 0;
+    return (int)ALO_F(row)(c, operand, 0, k)[column ? last : 0];
+}
+static void ALO_F(scatter)(const alore_call *c) {
+    for (alo_walk w = alo_walk_start(c); alo_next(&w);)
+        for (w.j = 0; w.j < w.cols; ++w.j) ALO_F(out)(&w, ALO_F(term)(&w, 0));
+    for (int k = 0; k < c->t[2]->rows; ++k) {
+        real *y = ALO_F(row)(c, ALO_Y, 0, ALO_F(entry)(c, 2, k, false)) + ALO_F(entry)(c, 2, k, true);
+        ALO_F(put)(y, ALO_F(get)(c, 1, 0, 0, k), true);
+    }
+}
+static void ALO_F(scatter_db)(const alore_call *c) {
+    for (int k = 0; k < c->t[1]->rows; ++k) {
+        const int row = ALO_F(entry)(c, 1, k, false), column = ALO_F(entry)(c, 1, k, true);
+        ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, 0) + k, ALO_F(get)(c, 0, 0, row, column), alo_adds(c, ALO_Y, 0));
+    }
+}
+static void ALO_F(sparse_row)(alo_walk *w, bool turned) {
+    const alore_call *c = w->c;
+    const real *x = ALO_F(row)(c, 0, w->s, w->r);
+    real *y = ALO_F(row)(c, ALO_Y, w->s, w->r);
+    for (w->j = 0; w->j < w->cols && !w->add; ++w->j) y[w->j] = 0;
+    for (int k = 0; k < c->t[2]->rows; ++k)
+        ALO_F(put)(y + ALO_F(entry)(c, 2, k, turned),
+                   (alo_sum_t)x[ALO_F(entry)(c, 2, k, !turned)] * ALO_F(get)(c, 1, 0, 0, k), true);
+}
+static void ALO_F(sparse)(alo_walk *w) { ALO_F(sparse_row)(w, false); }
+static void ALO_F(sparse_da)(alo_walk *w) { ALO_F(sparse_row)(w, true); }
+static void ALO_F(sparse_db)(const alore_call *c) {
+    for (int k = 0; k < c->t[2]->rows; ++k) {
+        const int row = ALO_F(entry)(c, 2, k, false), column = ALO_F(entry)(c, 2, k, true);
+        alo_sum_t sum = 0;
+        for (int s = 0; s < alo_copies(c, 0); ++s)
+            for (int r = 0; r < c->t[0]->rows; ++r)
+                sum += ALO_F(get)(c, 0, s, r, row) * ALO_F(get)(c, 1, s, r, column);
+        ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, 0) + k, sum, alo_adds(c, ALO_Y, 0));
+    }
 }
 
 /* ---- mean_rows: y [1, cols] = mean of rows n .. n+m-1 of x; dx = g / m there, else 0; attr  n, m ---- */
@@ -4653,6 +4849,8 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
                         alo_sum(mixed, alo_sum(alo_mul(band, P + Q), alo_mul(cols / P, nr))));
     case ALO_K_kron_mix:  return alo_need(each, cols / Q, alo_sum(mixed, alo_mul(band, Q)));
     case ALO_K_kron_ds:   return alo_need(each, 0, mixed);
+    case ALO_K_inverse: case ALO_K_inverse_dx:
+        return alo_mul(sizeof(double), alo_mul(alo_zu(t[0]->rows), alo_zu(t[0]->rows)));
     case ALO_K_kron_dx:   return alo_need(each, nr, alo_mul(wide / P, nr));
     case ALO_K_kron_dd:   return alo_need(each, deep, alo_mul(cols / P, nr));
     case ALO_K_kron_du:   return alo_need(each, ALO_BAND, alo_sum(mixed, alo_mul(band, Q)));
@@ -4685,7 +4883,11 @@ static double alo_cost(int code, const alo_tensor *const t[], const alo_attr *at
     case ALO_K_dwconv: case ALO_K_dwconv_dx: case ALO_K_dwconv_dw: return a * taps;
     case ALO_K_attention: case ALO_K_attention_dqkv: case ALO_K_attention_dbias:
         return products * 2 * alo_size_of(t[op]) * (attr->m ? attr->m : t[op + 1]->rows);
-    case ALO_K_cast: case ALO_K_gather: case ALO_K_concat: case ALO_K_copy: case ALO_K_zero: return 0;
+    case ALO_K_inverse: case ALO_K_inverse_dx: return 2 * a * t[0]->rows;
+    case ALO_K_sparse: case ALO_K_sparse_da: return 2.0 * t[0]->rows * t[2]->rows;
+    case ALO_K_sparse_db: return 2.0 * t[0]->rows * t[2]->rows;
+    case ALO_K_cast: case ALO_K_gather: case ALO_K_concat: case ALO_K_copy: case ALO_K_zero: case ALO_K_pick:
+        return 0;
     default: return y > a ? y : a;
     }
 }
@@ -4793,10 +4995,9 @@ static bool alo_json_uint(alo_json *j, uint64_t *out) {
     alo_json_space(j);
     const size_t first = j->at;
     uint64_t value = 0;
-    for (; alo_among("0123456789", alo_json_peek(j)) >= 0; ++j->at) {
-        unsigned digit = j->bytes[j->at] - (unsigned)'0';
-        if (value > (UINT64_MAX - digit) / 10) return alo_json_fail(j, "a number does not fit 64 bits");
-        value = 10 * value + digit;
+    for (int d; (d = alo_among("0123456789", alo_json_peek(j))) >= 0; ++j->at) {
+        if (value > (UINT64_MAX - (unsigned)d) / 10) return alo_json_fail(j, "a number does not fit 64 bits");
+        value = 10 * value + (unsigned)d;
     }
     if (j->at == first) return alo_json_fail(j, "a whole number is missing");
     if (j->at > first + 1 && j->bytes[first] == '0') return alo_json_fail(j, "a number begins with a zero");
@@ -4867,12 +5068,10 @@ static bool alo_json_string(alo_json *j, alo_text *out) {
 #    include <sys/mman.h>
 #    include <unistd.h>
 #    if defined(MADV_DONTNEED) /* POSIX has it, too, but there glibc does nothing */
-#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, MADV_DONTNEED)
+#        define ALO_FORGET MADV_DONTNEED
 #    elif defined(__linux__)
 extern int madvise(void *, size_t, int); /* which strict C hides */
-#        define ALO_FORGET(p, bytes) (void)madvise(p, bytes, 4)
-#    else
-#        define ALO_FORGET(p, bytes) (void)(p)
+#        define ALO_FORGET 4
 #    endif
 #endif
 
@@ -4937,31 +5136,14 @@ typedef struct alo_shelf {
     int count, room;
 } alo_shelf;
 
-typedef struct alo_piece { /* of a set's memory, which stands behind */
-    struct alo_piece *next;
-    size_t bytes;
-} alo_piece;
-
 struct alore_weights {
     alo_object object;
     alo_shelf by_place, by_name; /* the tensors; the tensors by name and then the metadata by key */
-    alo_piece *blocks;           /* entries with their extents, strings, and a file that is not mapped */
     char *text;                  /* where the next string of the header goes */
-    void *file;                  /* NULL: borrowed */
+    void *file;                  /* mapped, or among the pieces; NULL: borrowed */
     size_t file_bytes;
     const alore_weights *origin; /* of a packed set; else NULL */
 };
-
-/* Zeroed memory that lives as long as the set; it begins with `copied` bytes of `from`. */
-static void *alo_set_room(alore_weights *w, size_t bytes, const void *from, size_t copied) {
-    size_t all = alo_sum(sizeof(alo_piece), bytes);
-    alo_piece *b = (alo_piece *)alo_new(w->object.ctx, all);
-    if (!b) return NULL;
-    b->next = w->blocks;
-    b->bytes = all;
-    w->blocks = b;
-    return copied ? memcpy(b + 1, from, copied) : b + 1;
-}
 
 /* By name, metadata behind; or by the data's begin, and of those that begin there the empty ones first. */
 static int alo_compare(const alo_kept *a, const alo_kept *b, bool by_place) {
@@ -5005,41 +5187,29 @@ static alo_kept *alo_find(const alore_weights *w, const char *name, size_t bytes
 
 /* Keep a copy of the entry, whose strings lie in the set already, and of its extents. */
 static bool alo_keep_entry(alore_weights *w, const alo_kept *from, int place) {
+    alo_object *o = &w->object;
+    alo_shelf *x = &w->by_place, *y = &w->by_name;
     size_t bytes = alo_zu(from->t.rank) * sizeof *from->t.dims;
-    alo_kept *e = (alo_kept *)alo_set_room(w, sizeof *e + bytes, from, sizeof *e);
+    alo_kept *e = (alo_kept *)alo_keep(o, sizeof *e + bytes, from, sizeof *e);
     if (!e) return false;
-    for (int i = 0; i < 2; ++i) {
-        alo_shelf *x = i ? &w->by_name : &w->by_place;
-        void *at = alo_grow(w->object.ctx, x->at, x->count, &x->room, sizeof *x->at);
-        if (!at) return false;
-        x->at = (alo_kept **)at;
-    }
-    alo_kept **at = w->by_name.at + place;
-    memmove(at + 1, at, alo_zu(w->by_name.count++ - place) * sizeof *at);
-    *at = e;
-    if (!e->meta) w->by_place.at[w->by_place.count++] = e;
     if (bytes) e->t.dims = (const uint64_t *)memcpy(e + 1, from->t.dims, bytes);
-    return true;
+    if (!e->meta && !alo_list_add(o, &x->at, &x->count, &x->room, x->count, &e, sizeof e)) return false;
+    if (alo_list_add(o, &y->at, &y->count, &y->room, place, &e, sizeof e)) return true;
+    x->count -= !e->meta;
+    return false;
+}
+
+static void alo_weights_free(alo_object *o) {
+#ifdef ALO_FILES_POSIX
+    const alore_weights *w = (const alore_weights *)(void *)o;
+    if (w->file) munmap(w->file, w->file_bytes);
+#endif
+    alo_object_free(o);
 }
 
 ALORE_API void alore_weights_destroy(alore_weights *w) {
-    if (!w) return;
-    alore_ctx *ctx = w->object.ctx;
-    for (int i = 0; i < w->by_place.count; ++i)
-        alo_free(ctx, w->by_place.at[i]->own, w->by_place.at[i]->t.bytes);
-    alo_free(ctx, w->by_place.at, alo_zu(w->by_place.room) * sizeof *w->by_place.at);
-    alo_free(ctx, w->by_name.at, alo_zu(w->by_name.room) * sizeof *w->by_name.at);
-    for (alo_piece *b = w->blocks, *next; b; b = next) {
-        next = b->next;
-        alo_free(ctx, b, b->bytes);
-    }
-#ifdef ALO_FILES_POSIX
-    if (w->file) munmap(w->file, w->file_bytes);
-#endif
-    alo_object_free(&w->object);
+    if (w) alo_weights_free(&w->object);
 }
-
-static void alo_weights_free(alo_object *o) { alore_weights_destroy((alore_weights *)(void *)o); }
 
 ALORE_API alore_status alore_weights_create(alore_ctx *ctx, alore_weights **out) {
     if (!ctx || !out) return ALORE_ERR_ARGUMENT;
@@ -5092,17 +5262,16 @@ static bool alo_read_tensor(alo_json *j, alore_weights *w, alo_kept *e) {
         if (!alo_json_take(j, ':', "a colon is missing")) return false;
         seen |= 1u << field;
         if (field == 0) {
-            e->t.dtype =
-                (alore_dtype)alo_read_word(j, alo_dtype_names, ALO_DTYPES, "the type %s is not known");
+            int type = alo_read_word(j, alo_dtype_names, ALO_DTYPES, "the type %s is not known");
+            e->t.dtype = (alore_dtype)type;
             continue;
         }
         uint64_t *list = field == 1 ? dims : offsets;
         size_t count = 0, most = field == 1 ? (size_t)ALO_MAX_RANK : 2;
         if (!alo_json_take(j, '[', "an array is missing")) return false;
-        while (alo_json_more(j, ']', &count)) {
+        while (alo_json_more(j, ']', &count))
             if (count > most || !alo_json_uint(j, list + count - 1))
                 return alo_json_fail(j, "an array is too long");
-        }
         if (field == 1) e->t.rank = (int)count;
         if (field == 2 && count != 2) return alo_json_fail(j, "data_offsets are not two");
     }
@@ -5110,13 +5279,14 @@ static bool alo_read_tensor(alo_json *j, alore_weights *w, alo_kept *e) {
     if (seen != 7) return alo_json_fail(j, "dtype, shape or data_offsets is missing");
     e->t.dims = dims;
     uint64_t need = alo_shape_bytes(&e->t), have = offsets[1] - offsets[0];
-    bool inside = offsets[0] <= offsets[1] && offsets[1] <= data;
-    if (!inside || have != need) {
-        j->at = e->place;
-        return inside ? alo_json_fail(j, "type and shape take %u bytes, data_offsets hold %u", need, have)
-                      : alo_json_fail(j, "data_offsets %u to %u do not lie in %z bytes of data", offsets[0],
-                                      offsets[1], data);
-    }
+    const size_t behind = j->at;
+    j->at = e->place; /* of which a failure tells */
+    if (offsets[0] > offsets[1] || offsets[1] > data)
+        return alo_json_fail(j, "data_offsets %u to %u do not lie in %z bytes of data", offsets[0],
+                             offsets[1], data);
+    if (have != need)
+        return alo_json_fail(j, "type and shape take %u bytes, data_offsets hold %u", need, have);
+    j->at = behind;
     e->t.data = j->bytes + j->end + (size_t)offsets[0];
     e->t.bytes = (size_t)have;
     return alo_keep_entry(w, e, w->by_name.count);
@@ -5169,16 +5339,15 @@ static bool alo_read_file(alore_weights *w, const void *file, size_t bytes) {
                              ALO_MAX_HEADER);
     j.at = 8;
     j.end = 8 + (size_t)header;
-    w->text = (char *)alo_set_room(w, (size_t)header, NULL, 0);
+    w->text = (char *)alo_keep(&w->object, (size_t)header, NULL, 0);
     if (!w->text || !alo_read_header(&j, w)) return false;
     alo_sort(&w->by_name, false);
     alo_sort(&w->by_place, true);
     for (int i = 1; i < w->by_name.count; ++i) {
         const alo_kept *a = w->by_name.at[i - 1], *b = w->by_name.at[i];
         if (alo_compare(a, b, false) != 0) continue;
-        size_t first = a->place < b->place ? a->place : b->place;
-        j.at = j.name = a->place + b->place - first;
-        return alo_json_fail(&j, "the name at byte %z stands again", first);
+        j.at = j.name = alo_most(a->place, b->place);
+        return alo_json_fail(&j, "the name at byte %z stands again", a->place + b->place - j.at);
     }
     size_t next = 0, data = bytes - j.end;
     for (int i = 0; i < w->by_place.count; next += w->by_place.at[i++]->t.bytes) {
@@ -5203,13 +5372,11 @@ static alore_status alo_open(alore_weights *w, const void *file, size_t bytes, a
     return ctx->error.status;
 }
 
-ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t bytes,
-                                          alore_weights **out) {
+ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t n, alore_weights **out) {
     alore_weights *w;
     if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     if (!file) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no bytes to open");
-    alore_status s = alore_weights_create(ctx, &w);
-    return s == ALORE_OK ? alo_open(w, file, bytes, out) : s;
+    return alore_weights_create(ctx, &w) ? ALORE_ERR_MEMORY : alo_open(w, file, n, out);
 }
 
 /* name_bytes 0: the name ends at its NUL. bytes 0: what type and shape take. */
@@ -5236,11 +5403,10 @@ static alore_status alo_weights_add(alore_weights *w, const alore_tensor *t, boo
                                                                               : NULL;
     if (wrong) return alo_fail(ctx, ALORE_ERR_NAME, t->name, wrong);
     e.t.bytes = (size_t)need;
-    e.t.name = (const char *)alo_set_room(w, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
-    if (!t->data) e.t.data = e.own = zeroed ? alo_new(ctx, e.t.bytes) : alo_raw(ctx, e.t.bytes);
-    if (e.t.name && e.t.data && alo_keep_entry(w, &e, place)) return ALORE_OK;
-    alo_free(ctx, e.own, e.t.bytes);
-    return ALORE_ERR_MEMORY;
+    e.t.name = (const char *)alo_keep(&w->object, alo_sum(e.t.name_bytes, 1), t->name, e.t.name_bytes);
+    if (!t->data) e.t.data = e.own = alo_keep_raw(&w->object, e.t.bytes, ALO_WIDE);
+    if (e.own && zeroed) memset(e.own, 0, e.t.bytes);
+    return e.t.name && e.t.data && alo_keep_entry(w, &e, place) ? ALORE_OK : ALORE_ERR_MEMORY;
 }
 
 ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t) {
@@ -5264,8 +5430,8 @@ ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key,
     e.t.bytes = strlen(value);
     if (!alo_is_utf8(key, e.t.name_bytes) || !alo_is_utf8(value, e.t.bytes))
         return alo_fail(w->object.ctx, ALORE_ERR_ARGUMENT, NULL, "metadata is not UTF-8");
-    e.t.name = (const char *)alo_set_room(w, e.t.name_bytes + 1, key, e.t.name_bytes);
-    e.t.data = alo_set_room(w, e.t.bytes + 1, value, e.t.bytes);
+    e.t.name = (const char *)alo_keep(&w->object, e.t.name_bytes + 1, key, e.t.name_bytes);
+    e.t.data = alo_keep(&w->object, e.t.bytes + 1, value, e.t.bytes);
     if (!e.t.name || !e.t.data || (!old && !alo_keep_entry(w, &e, place))) return ALORE_ERR_MEMORY;
     if (old) *old = e;
     return ALORE_OK;
@@ -5301,17 +5467,15 @@ ALORE_API int alore_weights_meta_count(const alore_weights *w) {
     return w ? w->by_name.count - w->by_place.count : 0;
 }
 
-ALORE_API void alore_weights_meta_at(const alore_weights *w, int index, const char **key,
-                                     const char **value) {
-    bool inside = index >= 0 && index < alore_weights_meta_count(w);
-    const alore_tensor *t = inside ? &w->by_name.at[w->by_place.count + index]->t : NULL;
+ALORE_API void alore_weights_meta_at(const alore_weights *w, int i, const char **key, const char **value) {
+    bool inside = i >= 0 && i < alore_weights_meta_count(w);
+    const alore_tensor *t = inside ? &w->by_name.at[w->by_place.count + i]->t : NULL;
     if (key) *key = t ? t->name : NULL;
     if (value) *value = t ? (const char *)t->data : NULL;
 }
 
-/* The fingerprint chains little-endian words, the last of a run padded with zeros, with the primes of
- * xxHash64. Each step is a bijection of h and of the word, so one changed word always changes the hash; the
- * end is the finaliser of MurmurHash3. */
+/* Chains little-endian words, the last of a run padded with zeros, with the primes of xxHash64. A step is a
+ * bijection of h and of the word: one changed word changes the hash. It ends as MurmurHash3 does. */
 static uint64_t alo_hash_word(uint64_t h, uint64_t word) {
     h ^= word * UINT64_C(0x9e3779b185ebca87);
     return (h << 29 | h >> 35) * UINT64_C(0xc2b2ae3d27d4eb4f);
@@ -5378,30 +5542,26 @@ static bool alo_put_header(alo_text *text, const alore_weights *w, uint64_t leng
     return end != SIZE_MAX;
 }
 
-static alore_status alo_write(alore_ctx *ctx, const alore_writer *writer, const void *data, size_t bytes) {
-    if (!bytes || writer->write(writer->user, data, bytes)) return ALORE_OK;
-    return alo_fail(ctx, ALORE_ERR_IO, NULL, "the writer refused a piece of %z bytes", bytes);
-}
-
 ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_writer *writer) {
     if (!w) return ALORE_ERR_ARGUMENT;
     alore_ctx *ctx = w->object.ctx;
     if (!writer || !writer->write) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no writer");
     alo_text text = {NULL, 0, 0};
     bool fits = alo_put_header(&text, w, 0);
-    size_t bytes = text.used;
-    if (!fits || bytes - 8 > ALO_MAX_HEADER)
-        return alo_fail(ctx, ALORE_ERR_CAPACITY, NULL, "a header of %z bytes, or its data, is too large",
-                        bytes - 8);
+    size_t bytes = text.used, n = bytes - 8;
+    if (!fits || n > ALO_MAX_HEADER)
+        return alo_fail(ctx, ALORE_ERR_CAPACITY, NULL, "a header of %z bytes, or its data, is too large", n);
     text.bytes = bytes + 1;
     text.used = 0;
     text.data = (char *)alo_new(ctx, text.bytes);
     if (!text.data) return ALORE_ERR_MEMORY;
-    alo_put_header(&text, w, bytes - 8);
-    alore_status s = alo_write(ctx, writer, text.data, bytes);
-    for (int k = 0; k < 4 * w->by_place.count && s == ALORE_OK; ++k) {
-        const alore_tensor *t = alo_write_at(w, k);
-        if (t) s = alo_write(ctx, writer, t->data, t->bytes);
+    alo_put_header(&text, w, n);
+    const alore_tensor header = {NULL, 0, text.data, bytes, NULL, 0, ALORE_U8};
+    alore_status s = ALORE_OK;
+    for (int k = -1; k < 4 * w->by_place.count && s == ALORE_OK; ++k) {
+        const alore_tensor *t = k < 0 ? &header : alo_write_at(w, k);
+        if (t && t->bytes && !writer->write(writer->user, t->data, t->bytes))
+            s = alo_fail(ctx, ALORE_ERR_IO, NULL, "the writer refused a piece of %z bytes", t->bytes);
     }
     alo_free(ctx, text.data, text.bytes);
     return s;
@@ -5409,12 +5569,12 @@ ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_w
 
 /* The pages that only tensor t of a mapped file lies on leave the memory; they come again when read. */
 static void alo_give_back(const alore_weights *w, const alore_tensor *t) {
-#ifdef ALO_FILES_POSIX
+#ifdef ALO_FORGET
     const uintptr_t page = 65536, begin = ((uintptr_t)t->data + page - 1) / page * page;
     const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page;
     const uintptr_t file = (uintptr_t)w->file;
     if (w->file && end > begin && begin >= file && end <= file + w->file_bytes)
-        ALO_FORGET((void *)begin, end - begin);
+        (void)madvise((void *)begin, end - begin, ALO_FORGET);
 #else
     (void)w, (void)t;
 #endif
@@ -5436,7 +5596,7 @@ static void *alo_file_hold(alore_weights *w, const char *path, size_t *bytes) {
     FILE *file = fopen(path, "rb");
     long end = file && !fseek(file, 0, SEEK_END) ? ftell(file) : -1;
     *bytes = end > 0 ? (size_t)end : 0;
-    if (*bytes) held = alo_set_room(w, *bytes, NULL, 0);
+    if (*bytes) held = alo_keep(&w->object, *bytes, NULL, 0);
     if (held && (fseek(file, 0, SEEK_SET) || fread(held, 1, *bytes, file) != *bytes)) held = NULL;
     if (file) fclose(file);
 #    endif
@@ -5522,7 +5682,7 @@ typedef struct alo_site {
     alore_shape weight;        /* as files have it                                  */
 } alo_site;
 
-typedef struct alo_block { void *data; size_t bytes; } alo_block; /* owned by a model or plan */
+typedef struct alo_block { void *data; size_t bytes; } alo_block; /* constants of ops       */
 
 #define ALO_LISTS(X) \
     X(tensor, alo_tensor) X(op, alo_op) X(attr, alo_attr) X(param, alo_param) \
@@ -5538,7 +5698,7 @@ struct alore_model {
     int32_t rules_text, backbone;
     char    scope[192];        /* "blocks.3." while a block is open                 */
     int     depth, marks[8], marked[8]; /* lengths and block numbers of the scopes below */
-    int     block, block_count, blocks, prefix, height, width, dropouts;
+    int     block, block_count, blocks, prefix, height, width, hidden, dropouts;
     int     site, rule;        /* while a site is open; while a rule emits          */
     char    part;              /* q, k, v while a part emits, else 0                */
     bool    finished, probe;   /* probe: hosts alone, for merge: norms without statistics */
@@ -5579,20 +5739,16 @@ static alore_id alo_starved(alore_model *m) {
     return 0;
 }
 
-/* Append a copy of `element`. `list` is the address of a typed pointer, which a void ** may not alias. */
-static bool alo_list_add(alore_model *m, void *list, int *count, int *room, const void *one, size_t bytes) {
-    void *array;
-    memcpy(&array, list, sizeof array);
-    array = alo_grow(alo_ctx(m), array, *count, room, bytes);
-    if (!array) return alo_starved(m);
-    memcpy(list, &array, sizeof array);
-    memcpy((char *)array + alo_zu((*count)++) * bytes, one, bytes);
-    return true;
-}
-
 /* Append `element` to one of the lists above. */
 #define ALO_ADD(m, name, element) \
-    alo_list_add(m, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, &(element), sizeof(element))
+    (alo_list_add(&(m)->object, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, (m)->name##_count, \
+                  &(element), sizeof(element)) || alo_starved(m))
+
+/* One more byte of the string table. */
+static bool alo_name_add(alore_model *m, const char *byte) {
+    return alo_list_add(&m->object, &m->names, &m->name_bytes, &m->name_room, m->name_bytes, byte, 1) ||
+           alo_starved(m);
+}
 
 /* Offset of a copy of `text` in the string table, 0 for "" and when memory fails. */
 static int32_t alo_intern(alore_model *m, const char *text) {
@@ -5600,34 +5756,23 @@ static int32_t alo_intern(alore_model *m, const char *text) {
     const size_t bytes = strlen(text) + 1;
     if (bytes > 65536) return alo_wrong(m, ALORE_ERR_NAME, "a name of %z bytes", bytes);
     for (size_t i = 0; i < bytes && *text; ++i)
-        if (!alo_list_add(m, &m->names, &m->name_bytes, &m->name_room, text + i, 1)) return 0;
+        if (!alo_name_add(m, text + i)) return 0;
     return *text ? at : 0;
 }
 
-#define ALO_LIST_FREE(name, type) alo_free(o->ctx, m->name##s, alo_zu(m->name##_room) * sizeof(type));
-
-static void alo_model_free(alo_object *o) {
-    alore_model *m = (alore_model *)o;
-    for (int i = 0; i < m->table_count; ++i) alo_free(o->ctx, m->tables[i].data, m->tables[i].bytes);
-    ALO_LISTS(ALO_LIST_FREE)
-    alo_free(o->ctx, m->names, alo_zu(m->name_room));
-    alo_object_free(o);
-}
-
 ALORE_API void alore_model_destroy(alore_model *m) {
-    if (m) alo_model_free(&m->object);
+    if (m) alo_object_free(&m->object);
 }
 
 ALORE_API alore_status alore_model_create(alore_ctx *ctx, alore_model **out) {
     const alo_tensor none = ALORE_ZERO;
     const alo_attr zeros = ALORE_ZERO, one = {1.0f, 0, 0, 0, 0, 0, 0, NULL, NULL};
-    alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_model_free);
+    alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_object_free);
     if (!m) return ALORE_ERR_MEMORY;
     m->site = m->rule = m->block = -1;
-    if (alo_list_add(m, &m->names, &m->name_bytes, &m->name_room, "", 1) && ALO_ADD(m, tensor, none) &&
-        ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one)) /* attributes 0: zeros, 1: x = 1 */
-        return ALORE_OK;
-    alo_model_free(&m->object);
+    if (alo_name_add(m, "") && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
+        return ALORE_OK; /* attributes 0: zeros, 1: x = 1 */
+    alo_object_free(&m->object);
     *out = NULL;
     return ALORE_ERR_MEMORY;
 }
@@ -5700,20 +5845,17 @@ static alore_id alo_record_like(alore_model *m, int code, alo_attr attr, alore_i
 /* A copy of constants that ops point to, owned by the model. */
 static const void *alo_table(alore_model *m, const void *data, size_t count, size_t each) {
     const size_t bytes = alo_mul(count, each);
-    alo_block b = {alo_new(alo_ctx(m), bytes), bytes};
-    if (b.data && ALO_ADD(m, table, b)) return memcpy(b.data, data, bytes);
-    alo_free(alo_ctx(m), b.data, bytes);
-    alo_starved(m);
-    return NULL;
+    alo_block b = {alo_keep(&m->object, bytes, data, bytes), bytes};
+    return (b.data || alo_starved(m)) && ALO_ADD(m, table, b) ? b.data : NULL;
 }
 
 /* ---- Names, scopes, sites ---- */
 ALORE_API void alore_blocks(alore_model *m, int count) {
     m->blocks = count;
-    for (int i = 0; i < m->item_count; ++i)
-        if (m->items[i].last >= count)
-            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, m->items[i].text),
-                      m->items[i].last, count - 1);
+    for (const alo_item *x = m->items; x < m->items + m->item_count; ++x)
+        if (x->last >= count)
+            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, x->text), x->last,
+                      count - 1);
 }
 
 ALORE_API void alore_grid(alore_model *m, int prefix, int height, int width) {
@@ -5721,6 +5863,8 @@ ALORE_API void alore_grid(alore_model *m, int prefix, int height, int width) {
     m->height = height;
     m->width = width;
 }
+
+ALORE_API void alore_hidden(alore_model *m, int hidden) { m->hidden = hidden; }
 
 /* `index` >= 0 opens a block: names become scope.index.name, its records one unit of recomputation. */
 ALORE_API void alore_push(alore_model *m, const char *scope, int index) {
@@ -5842,7 +5986,8 @@ static bool alo_site_open(alore_model *m, const char *name, alore_kind kind, alo
     char full[ALO_NAME_BYTES];
     alo_site site = ALORE_ZERO;
     const int in = alore_cols(m, x), rows = alore_rows(m, x), b = m->block;
-    const alore_site s = {NULL, kind, host, in, out, b, m->blocks, 0, rows, m->prefix, m->height, m->width};
+    const alore_site s = {NULL, kind, host,      in,        out,      b,        m->blocks,
+                          0,    rows, m->prefix, m->height, m->width, m->hidden};
     if (!alo_compose(m, full, "%s%s", m->scope, name)) return false;
     if (host >= ALORE_HOST_TOKENS && !*name && *full) full[strlen(full) - 1] = 0;
     site.s = s;
@@ -5859,6 +6004,8 @@ ALORE_API alore_shape alore_dims(int a, int b, int c, int d) {
     return s;
 }
 
+/* How a parameter begins: with a value; uniform in -bound .. bound; normal; with whole numbers, those at even
+ * places below one bound, the others below another; with the lengths of a base tensor's rows. */
 static alore_start alo_start(int kind, float a, float b) {
     alore_start s = {kind, a, b};
     return s;
@@ -5867,18 +6014,21 @@ static alore_start alo_start(int kind, float a, float b) {
 ALORE_API alore_start alore_fill(float value) { return alo_start(0, value, 0.0f); }
 ALORE_API alore_start alore_uniform(float bound) { return alo_start(1, bound, 0.0f); }
 ALORE_API alore_start alore_normal(float mean, float deviation) { return alo_start(2, mean, deviation); }
-
+ALORE_API alore_start alore_indices(int below_even, int below_odd) {
+    return alo_start(3, (float)below_even, (float)(below_odd ? below_odd : below_even));
+}
 static size_t alo_count(alore_shape s) {
     size_t n = 1;
     for (int i = 0; i < s.rank; ++i) n = alo_mul(n, alo_zu(s.dims[i]));
     return n;
 }
 
-/* "[4, 12, 4]" */
-static void alo_put_shape(alo_text *t, alore_shape s) {
-    alo_put(t, "[", 1);
-    for (int i = 0; i < s.rank; ++i) alo_print(t, i ? ", %d" : "%d", s.dims[i]);
-    alo_put(t, "]", 1);
+/* "[4, 12, 4]", in a place of 64 bytes. */
+static const char *alo_shape_text(char *place, alore_shape s) {
+    alo_text t = {place, 64, 0};
+    for (int i = 0; i < s.rank; ++i) alo_print(&t, i ? ", %d" : "[%d", s.dims[i]);
+    alo_print(&t, s.rank ? "]" : "[]");
+    return place;
 }
 
 /* The tensor behind a shape: leading extents are rows, a vector is one row. */
@@ -5904,14 +6054,24 @@ static int alo_param_find(const alore_model *m, const char *full) {
     return -1;
 }
 
+/* How long the rows of the open site's weight are, or those of the part at hand. */
+ALORE_API alore_start alore_lengths(const alore_model *m) {
+    for (int i = m->param_count - 1; i >= 0 && m->site >= 0; --i) {
+        const alo_param *p = &m->params[i];
+        const int third = m->tensors[p->tensor].rows / 3;
+        if (p->site == m->site && p->base && p->shape.rank > 1)
+            return alo_start(4, (float)i, (float)((m->part == 'v' ? 2 : m->part == 'k') * third));
+    }
+    return alore_fill(1.0f);
+}
+
 /* A tensor of the checkpoint, below the open site, else the scope. It learns where a rule unfreezes it. */
 ALORE_API alore_id alore_base(alore_model *m, const char *name, alore_shape shape) {
     const bool open = m->site >= 0;
     const alore_kind kind = open ? m->sites[m->site].s.kind : ALORE_KIND_NONE;
     char full[ALO_NAME_BYTES];
     int segment = ALO_BASE;
-    if (m->error.status) return 0;
-    if (!alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
+    if (m->error.status || !alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
     if (alo_param_find(m, full) >= 0) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
     for (int r = 0; r < m->rule_count; ++r)
         for (int i = 0; i < m->rules[r].count && !m->rules[r].method; ++i) {
@@ -5923,26 +6083,54 @@ ALORE_API alore_id alore_base(alore_model *m, const char *name, alore_shape shap
     return alo_param_new(m, full, shape, alore_fill(0.0f), segment, true);
 }
 
-/* <site>.<method>.<name>, <method>.<kind>.<name> or <method>.<name>; a part stands before the name. A shared
- * name declared again is the same tensor. */
+/* The storage of x from its column `first` on, in other extents. */
+static alore_id alo_view(alore_model *m, alore_id x, int first, int rows, int cols, int ld, int flags) {
+    const alo_tensor of = *alo_at(m, x);
+    const alore_id id = alo_tensor_new(m, rows, cols, (of.flags & ALO_PER_SAMPLE) | ALO_VIEW | flags);
+    if (!id) return 0;
+    alo_tensor *t = &m->tensors[id];
+    t->segment = of.segment;
+    t->dtype = of.dtype;
+    t->root = of.root;
+    t->column = of.column + first;
+    t->ld = ld;
+    return id;
+}
+
+/* The leading rows and columns of a matrix that is as large as its largest site asks; its start is theirs. */
+static alore_id alo_leading(alore_model *m, alo_param *p, alore_shape shape, alore_start start) {
+    alo_tensor *t = &m->tensors[p->tensor];
+    if (p->shape.rank != 2 || shape.rank != 2)
+        return alo_wrong(m, ALORE_ERR_SHAPE, "%s grows, but is no matrix", alo_name(m, p->name));
+    if (shape.dims[0] > t->rows || shape.dims[1] > t->cols) p->start = start;
+    if (shape.dims[0] > t->rows) p->shape.dims[0] = t->rows = shape.dims[0];
+    if (shape.dims[1] > t->cols) p->shape.dims[1] = t->cols = shape.dims[1];
+    for (alo_tensor *x = m->tensors; x < m->tensors + m->tensor_count; ++x)
+        if (x->root == p->tensor) x->ld = t->cols;
+    return alo_view(m, p->tensor, 0, shape.dims[0], shape.dims[1], t->cols, 0);
+}
+
+/* <site>.<method>.<name>, <method>.<kind>.<name> or <method>.<name>; the part that owns it stands before the
+ * name. A shared name declared again is the same tensor. */
 static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape, alore_share share,
                             alore_start start, int segment) {
-    const bool own = share == ALORE_OWN, kind = share == ALORE_KIND;
-    char full[ALO_NAME_BYTES], old[64], now[64], part[2] = {m->part, 0};
-    alo_text a = {old, sizeof old, 0}, b = {now, sizeof now, 0};
+    const bool own = share == ALORE_OWN || share == ALORE_SITE, kind = share == ALORE_KIND;
+    const bool parted = share != ALORE_SITE && share != ALORE_WIDEST;
+    char full[ALO_NAME_BYTES], old[64], now[64], part[2] = {parted ? m->part : (char)0, 0};
     if (m->error.status) return 0;
     if (m->site < 0 || m->rule < 0) return alo_wrong(m, ALORE_ERR_ORDER, "alore_param outside of a method");
     if (!alo_compose(m, full, "%s%s%s.%s%s%s%s%s", own ? alo_where(m) : "", own ? "." : "",
                      m->rules[m->rule].method->name, kind ? alore_kind_name(m->sites[m->site].s.kind) : "",
                      kind ? "." : "", part, *part ? "." : "", name))
         return 0;
-    const int i = alo_param_find(m, full);
-    if (i < 0) return alo_param_new(m, full, shape, start, segment, false);
-    if (own) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
+    int i = alo_param_find(m, full);
+    if (i < 0 && !alo_param_new(m, full, shape, start, segment, false)) return 0;
+    if (i >= 0 && share == ALORE_OWN) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
+    if (i < 0) i = m->param_count - 1;
+    if (share == ALORE_WIDEST) return alo_leading(m, &m->params[i], shape, start);
     if (!memcmp(&m->params[i].shape, &shape, sizeof shape)) return m->params[i].tensor;
-    alo_put_shape(&a, m->params[i].shape);
-    alo_put_shape(&b, shape);
-    return alo_wrong(m, ALORE_ERR_SHAPE, "%s is shared, but %s here and %s before", full, now, old);
+    return alo_wrong(m, ALORE_ERR_SHAPE, "%s is shared, but %s here and %s before", full,
+                     alo_shape_text(now, shape), alo_shape_text(old, m->params[i].shape));
 }
 
 ALORE_API alore_id alore_param(alore_model *m, const char *name, alore_shape shape, alore_share share,
@@ -5981,20 +6169,6 @@ static alore_id alo_whole(alore_model *m, alore_id x) {
     return alo_record_like(m, ALO_K_scale, alo_attr_of(1.0f, 0, 0, 0, 0), x);
 }
 
-/* The storage of x from its column `first` on, in other extents. */
-static alore_id alo_view(alore_model *m, alore_id x, int first, int rows, int cols, int ld, int flags) {
-    const alo_tensor of = *alo_at(m, x);
-    const alore_id id = alo_tensor_new(m, rows, cols, (of.flags & ALO_PER_SAMPLE) | ALO_VIEW | flags);
-    if (!id) return 0;
-    alo_tensor *t = &m->tensors[id];
-    t->segment = of.segment;
-    t->dtype = of.dtype;
-    t->root = of.root;
-    t->column = of.column + first;
-    t->ld = ld;
-    return id;
-}
-
 /* Columns first .. first+count-1 as a view: no copy, no record. */
 ALORE_API alore_id alore_columns(alore_model *m, alore_id x, int first, int count) {
     if (alo_poisoned(m, x, x)) return 0;
@@ -6003,6 +6177,13 @@ ALORE_API alore_id alore_columns(alore_model *m, alore_id x, int first, int coun
     if (first < 0 || count < 1 || first > of.cols - count)
         return alo_wrong(m, ALORE_ERR_SHAPE, "columns %d to %d of %d", first, first + count - 1, of.cols);
     return count == of.cols ? x : alo_view(m, x, first, of.rows, count, of.ld, 0);
+}
+
+/* Rows first .. first+count-1 of what serves every sample, as a view. */
+static alore_id alo_rows_of(alore_model *m, alore_id x, int first, int count) {
+    if (alo_poisoned(m, x, x)) return 0;
+    const alo_tensor of = *alo_at(m, x);
+    return alo_view(m, x, first * of.ld, count, of.cols, of.ld, 0);
 }
 
 /* The same numbers in other extents. */
@@ -6052,6 +6233,11 @@ ALORE_API alore_id alore_matmul_t(alore_model *m, alore_id a, bool a_t, alore_id
 
 ALORE_API alore_id alore_matmul(alore_model *m, alore_id a, alore_id b) {
     return alo_product(m, a, false, b, false, 0, 1);
+}
+
+/* Columns of a and of b [k / groups, n] in groups: each of y is one of a times one of b. */
+ALORE_API alore_id alore_matmul_groups(alore_model *m, alore_id a, alore_id b, int groups) {
+    return alo_product(m, a, false, b, false, 0, groups);
 }
 
 /* x sum_i S_i (x) (D_i U_i), without ever forming a matrix of that size.
@@ -6119,18 +6305,83 @@ ALORE_API alore_id alore_add_columns(alore_model *m, alore_id x, alore_id y, int
     return alo_record(m, ALO_K_add_columns, attr, x, y, 0, 0, fits ? rows : 0, cols);
 }
 
+/* Whole numbers of the model's own, for a table; NULL after a mistake. */
+static int32_t *alo_ints(alore_model *m, size_t count) {
+    const size_t bytes = alo_mul(count, sizeof(int32_t));
+    if (count > (size_t)1 << 24) alo_wrong(m, ALORE_ERR_SHAPE, "a table of %z entries", count);
+    if (m->error.status) return NULL;
+    const alo_block b = {alo_keep(&m->object, bytes, NULL, 0), bytes};
+    return (b.data || alo_starved(m)) && ALO_ADD(m, table, b) ? (int32_t *)b.data : NULL;
+}
+
+/* A gather by a table of the model's own. */
+static alore_id alo_gather(alore_model *m, alore_id x, const int32_t *table, int count, int group) {
+    alo_attr attr = alo_attr_of(0, count, group, 0, 0);
+    if (alo_poisoned(m, x, x)) return 0;
+    attr.table = table;
+    return alo_record(m, ALO_K_gather, attr, x, 0, 0, 0, count, alore_cols(m, x) * group);
+}
+
 /* Row i of the result: rows table[i group] .. of x side by side; -1: zeros. */
 ALORE_API alore_id alore_gather(alore_model *m, alore_id x, const int32_t *rows, int count, int group) {
     if (alo_poisoned(m, x, x)) return 0;
     const int limit = alore_rows(m, x), cols = alore_cols(m, x);
     const bool fits = count > 0 && group > 0 && group <= (1 << 24) / cols;
     const size_t entries = fits ? alo_mul(alo_zu(count), alo_zu(group)) : 0;
-    alo_attr attr = alo_attr_of(0, count, group, 0, 0);
     for (size_t i = 0; i < entries; ++i)
         if (rows[i] < -1 || rows[i] >= limit)
             return alo_wrong(m, ALORE_ERR_SHAPE, "a gather of row %d; there are %d", (int)rows[i], limit);
-    if (entries) attr.table = (const int32_t *)alo_table(m, rows, entries, sizeof *rows);
-    return alo_record(m, ALO_K_gather, attr, x, 0, 0, 0, fits ? count : 0, cols * group);
+    const void *table = entries ? alo_table(m, rows, entries, sizeof *rows) : NULL;
+    return alo_gather(m, x, (const int32_t *)table, fits ? count : 0, fits ? group : 1);
+}
+
+/* Column j of the result is column columns[j] of x. */
+ALORE_API alore_id alore_pick(alore_model *m, alore_id x, const int32_t *columns, int count) {
+    if (alo_poisoned(m, x, x)) return 0;
+    const int limit = alore_cols(m, x), rows = count > 0 ? alore_rows(m, x) : 0;
+    alo_attr attr = alo_attr_of(0, count, 0, 0, 0);
+    for (int i = 0; i < count; ++i)
+        if (columns[i] < 0 || columns[i] >= limit)
+            return alo_wrong(m, ALORE_ERR_SHAPE, "a pick of column %d; there are %d", (int)columns[i], limit);
+    if (rows) attr.table = (const int32_t *)alo_table(m, columns, alo_zu(count), sizeof *columns);
+    return alo_record(m, ALO_K_pick, attr, x, 0, 0, 0, rows, count);
+}
+
+/* (1 + X)^-1 of skew matrices X that lie side by side, [n, n count], and serve every sample. */
+ALORE_API alore_id alore_inverse(alore_model *m, alore_id x) {
+    if (alo_poisoned(m, x, x)) return 0;
+    const bool fits = !alo_per_sample(m, x) && alore_cols(m, x) % alore_rows(m, x) == 0;
+    const alo_attr none = ALORE_ZERO;
+    return alo_record(m, ALO_K_inverse, none, x, 0, 0, 0, fits ? alore_rows(m, x) : 0, alore_cols(m, x));
+}
+
+/* x [n, 1] over the lengths of the n rows, which the backward takes for constants. */
+ALORE_API alore_id alore_over_lengths(alore_model *m, alore_id x, alore_id rows) {
+    const alo_attr none = ALORE_ZERO;
+    if (alo_poisoned(m, x, rows)) return 0;
+    const int n = alore_rows(m, x) == alore_rows(m, rows) && alore_cols(m, x) == 1 ? alore_rows(m, x) : 0;
+    return alo_record(m, ALO_K_over_lengths, none, x, rows, 0, 0, n, 1);
+}
+
+/* x, or zeros, [rows, cols], value k added at index k: [n, 2] (row, column), or [1, n], columns of row 0. */
+ALORE_API alore_id alore_scatter(alore_model *m, alore_id x, alore_id value, alore_id index, int rows,
+                                 int cols) {
+    if (alo_poisoned(m, value, index) || alo_poisoned(m, x ? x : value, value)) return 0;
+    const alo_tensor *t = alo_at(m, x), *v = alo_at(m, value);
+    if (rows == 1) index = alore_reshape(m, index, v->cols, 1);
+    const bool fits = !x || (t->rows == rows && t->cols == cols && !(t->flags & ALO_PER_SAMPLE));
+    const bool same = v->rows == 1 && alore_rows(m, index) == v->cols && alore_cols(m, index) <= 2;
+    const alo_attr none = ALORE_ZERO;
+    return alo_record(m, ALO_K_scatter, none, x, value, index, 0, fits && same ? rows : 0, cols);
+}
+
+/* x times the transpose of a matrix [cols, in] that holds value k at index k [n, 2] = (row, column). */
+ALORE_API alore_id alore_sparse(alore_model *m, alore_id x, alore_id value, alore_id index, int cols) {
+    const alo_attr none = ALORE_ZERO;
+    if (alo_poisoned(m, value, index) || alo_poisoned(m, x, x)) return 0;
+    const alo_tensor *v = alo_at(m, value), *at = alo_at(m, index);
+    const bool fits = v->rows == 1 && at->rows == v->cols && at->cols == 2 && alo_per_sample(m, x);
+    return alo_record(m, ALO_K_sparse, none, x, value, index, 0, fits ? alore_rows(m, x) : 0, cols);
 }
 
 /* The rows of `top`, then those of `bottom`. */
@@ -6187,7 +6438,41 @@ ALORE_API alore_id alore_attention(alore_model *m, alore_id q, alore_id k, alore
 }
 
 /* ---- Hosts: words that declare sites ---- */
-/* Let the rules of one place act, each on what the one before made. Parallel ones add to y, or to a part. */
+/* Where a rule acts at the open site. What an input rule makes for parts alone has a product of its own,
+ * beside the host's; so has what is added to the matrix last, where the method has a form for it. */
+static alore_place alo_acts(const alore_model *m, const alo_rule *rule) {
+    const alore_place place = rule->recipe.place;
+    if (place == ALORE_PLACE_INPUT && *rule->parts) return ALORE_PLACE_PARALLEL;
+    if (place != ALORE_PLACE_WEIGHT || !(rule->method->places >> ALORE_PLACE_PARALLEL & 1)) return place;
+    for (const alo_rule *r = rule + 1; r < m->rules + m->rule_count; ++r)
+        if (r->recipe.place == ALORE_PLACE_WEIGHT && alo_takes(m, r, &m->sites[m->site])) return place;
+    return ALORE_PLACE_PARALLEL;
+}
+
+/* Take over what a method made of the host's columns first .. first+out-1, seen as `part`, at its place. */
+static void alo_join(alore_model *m, alore_flow *flow, const alore_flow *part, alore_place place, alore_id id,
+                     int first, int out) {
+    const int rest = alore_rows(m, flow->weight) - first - out;
+    switch (place) {
+    case ALORE_PLACE_INPUT: /* y += (x' - x) W' of the part */
+        id = alore_add(m, id, alore_scale(m, flow->x, -1.0f));
+        id = alore_matmul_t(m, id, false, alo_rows_of(m, flow->weight, first, out), true);
+        break;
+    case ALORE_PLACE_OUTPUT: id = alore_add(m, id, alore_scale(m, part->y, -1.0f)); break;
+    case ALORE_PLACE_WEIGHT:
+        if (first) id = alore_concat(m, alo_rows_of(m, flow->weight, 0, first), id);
+        if (rest) id = alore_concat(m, id, alo_rows_of(m, flow->weight, first + out, rest));
+        flow->weight = id;
+        if (part->bias == flow->bias) return;
+        id = alore_add(m, part->bias, alore_scale(m, alore_columns(m, flow->bias, first, out), -1.0f));
+        flow->bias = alore_add_columns(m, flow->bias, id, first);
+        return;
+    default: break;
+    }
+    flow->y = alore_add_columns(m, flow->y, id, first);
+}
+
+/* Let the rules of one place act, each on what the one before made. Parallel ones add to y. */
 static void alo_place(alore_model *m, alore_place place, alore_flow *flow) {
     alore_id *const to[] = {NULL, &flow->x, &flow->y, &flow->y, &flow->weight, &flow->y}; /* by place */
     for (int r = 0; r < m->rule_count && !m->error.status; ++r) {
@@ -6196,23 +6481,34 @@ static void alo_place(alore_model *m, alore_place place, alore_flow *flow) {
         alore_site site = m->sites[m->site].s;
         alore_recipe recipe = rule->recipe;
         char name[ALO_NAME_BYTES]; /* a copy, since the string table moves */
-        if (recipe.place != place || !alo_takes(m, rule, &m->sites[m->site])) continue;
+        if (!alo_takes(m, rule, &m->sites[m->site]) || alo_acts(m, rule) != place) continue;
         if (!alo_compose(m, name, "%s", alo_where(m))) return;
         site.name = name;
         site.out /= *parts ? 3 : 1;
         recipe.parts = parts;
+        if (recipe.place == ALORE_PLACE_WEIGHT) recipe.place = place;
         do {
+            const int first = (*parts == 'v' ? 2 : *parts == 'k') * site.out;
+            alore_flow part = *flow;
+            if (*parts && place == ALORE_PLACE_OUTPUT) part.y = alore_columns(m, flow->y, first, site.out);
+            if (*parts && place == ALORE_PLACE_WEIGHT) {
+                part.weight = alo_rows_of(m, flow->weight, first, site.out);
+                if (flow->bias) part.bias = alore_columns(m, flow->bias, first, site.out);
+            }
+            const alore_flow seen = part;
             m->rule = r;
             m->part = *parts;
-            alore_id id = rule->method->emit(m, &site, &recipe, flow);
+            const alore_id id = rule->method->emit(m, &site, &recipe, &part);
             m->rule = -1;
             m->part = 0;
             if (!id) alo_wrong(m, ALORE_ERR_ARGUMENT, "%s returned no tensor", rule->method->name);
-            if (place == ALORE_PLACE_PARALLEL && *parts)
-                id = alore_add_columns(m, flow->y, id, (*parts == 'v' ? 2 : *parts == 'k') * site.out);
-            else if (place == ALORE_PLACE_PARALLEL)
-                id = alore_add(m, flow->y, id);
-            *to[place] = id;
+            if (*parts) {
+                if (part.bias == seen.bias) part.bias = flow->bias;
+                alo_join(m, flow, &part, recipe.place, id, first, site.out);
+            } else {
+                *to[place] = place == ALORE_PLACE_PARALLEL ? alore_add(m, flow->y, id) : id;
+                flow->bias = part.bias;
+            }
         } while (!m->error.status && *parts && *++parts);
     }
 }
@@ -6426,116 +6722,623 @@ static bool alo_rank_fits(alore_model *m, const alore_recipe *r, int width) {
                                          r->method->name, r->rank, width);
 }
 
-/* LoRA: y = host(x) + scale drop(x) A B.   (Hu et al. 2021, eq. 3) */
-static alore_id alo_lora(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
-    const bool published = alore_recipe_number(r, "init") > 0;
-    const alore_start small = alore_normal(0.0f, 0.02f), zero = alore_fill(0.0f);
-    const alore_start usual = alore_uniform(1.0f / alo_sqrt((float)site->in));
-    const alore_shape down = alore_dims(site->in, r->rank, 0, 0), up = alore_dims(r->rank, site->out, 0, 0);
+/* `by` divides `width`; else a mistake that says what they are. */
+static bool alo_divides(alore_model *m, const alore_recipe *r, const char *what, int by, const char *of,
+                        int width) {
+    return (by > 0 && width % by == 0) || alo_wrong(m, ALORE_ERR_RULE, "%s: %s %d does not divide the %s %d",
+                                                    r->method->name, what, by, of, width);
+}
+
+/* The uniform starts of Glorot and Bengio (2010), and of He et al. (2015) with a = sqrt 5. */
+static alore_start alo_xavier(int in, int out) {
+    return alore_uniform(alo_sqrt(6.0f / ((float)in + (float)out)));
+}
+static alore_start alo_kaiming(int in) { return alore_uniform(1.0f / alo_sqrt((float)in)); }
+
+/* What an adapter before or behind the host reads, and its width. */
+static alore_id alo_stream(const alore_recipe *r, const alore_flow *flow) {
+    return r->place == ALORE_PLACE_OUTPUT ? flow->y : flow->x;
+}
+static int alo_width(const alore_site *site, const alore_recipe *r) {
+    return r->place == ALORE_PLACE_OUTPUT ? site->out : site->in;
+}
+
+/* A matrix or a vector of the site's own. */
+static alore_id alo_mine(alore_model *m, const char *name, int rows, int cols, alore_start start) {
+    return alore_param(m, name, alore_dims(rows, cols, 0, 0), ALORE_OWN, start);
+}
+
+/* Matrices one below the other, side by side: [n p, q] to [p, n q]. */
+static alore_id alo_beside(alore_model *m, alore_id x, int n) {
+    const int p = alore_rows(m, x) / n;
+    int32_t *table = alo_ints(m, alo_zu(p) * alo_zu(n));
+    for (int i = 0; table && i < p * n; ++i) table[i] = i % n * p + i / n;
+    return alo_gather(m, x, table, p, n);
+}
+
+/* scale (drop(x) A) B; with `singular` scale (drop(x) A * E) B. */
+static alore_id alo_low_rank(alore_model *m, const alore_site *site, const alore_recipe *r, alore_id x,
+                             alore_start first, alore_start last, bool singular) {
     if (!alo_rank_fits(m, r, site->in)) return 0;
-    const alore_id a = alore_param(m, "A", down, ALORE_OWN, published ? small : usual);
-    const alore_id b = alore_param(m, "B", up, ALORE_OWN, published ? small : zero);
-    const alore_id h = alore_matmul(m, alore_dropout(m, flow->x, r->dropout), a);
+    const alore_id a = alo_mine(m, "A", site->in, r->rank, first);
+    const alore_id e = singular ? alo_mine(m, "E", r->rank, 0, alore_fill(0.0f)) : 0;
+    const alore_id b = alo_mine(m, "B", r->rank, site->out, last);
+    const alore_id h = alore_affine(m, alore_matmul(m, alore_dropout(m, x, r->dropout), a), e, 0);
     return alore_scale(m, alore_matmul(m, h, b), r->scale);
 }
 
-/* left = scale A, right = B. */
-static int alo_factors_lora(const alore_site *site, const alore_recipe *r, const float *const *params,
-                            const float *weight, float *left, float *right) {
-    (void)weight;
-    if (!left) return r->rank;
-    for (size_t i = 0; i < alo_zu(site->in) * alo_zu(r->rank); ++i) left[i] = r->scale * params[0][i];
-    memcpy(right, params[1], alo_zu(r->rank) * alo_zu(site->out) * sizeof *right);
-    return r->rank;
+/* LoRA: y = host(x) + scale (drop(x) A) B.   (Hu et al. 2021, eq. 3)
+ * Much published code starts both factors at random after all. */
+static alore_id alo_lora(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const alore_start small = alore_normal(0.0f, 0.02f);
+    if (alore_recipe_number(r, "init") > 0) return alo_low_rank(m, site, r, flow->x, small, small, false);
+    return alo_low_rank(m, site, r, flow->x, alo_kaiming(site->in), alore_fill(0.0f), false);
+}
+
+/* AdaLoRA: y = host(x) + scale (drop(x) A * E) B.   (Zhang et al. 2023, eq. 3) */
+static alore_id alo_adalora(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const alore_start small = alore_normal(0.0f, 0.02f);
+    return alo_low_rank(m, site, r, flow->x, small, small, true);
 }
 
 /* ALoRE: y = host(x + drop(x sum_i S_i (x) (D_i U_i))), or on the host's output.   (Du et al. 2024, eq. 6-8)
- * S is one for the network unless `shared` says otherwise; U = 0 makes the start the identity. */
+ * S is one for the network unless `shared` says otherwise; U = 0 makes the start the identity.
+ * kron: the same with W_i for D_i U_i. */
 static alore_id alo_alore(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
     static const alore_share shares[] = {ALORE_ALL, ALORE_KIND, ALORE_OWN}; /* all|kind|site */
-    const bool out = r->place == ALORE_PLACE_OUTPUT;
-    const int width = out ? site->out : site->in, n = r->experts, part = width / n;
+    const int width = alo_width(site, r), n = r->experts, part = width / n;
     const alore_share share = shares[(int)alore_recipe_number(r, "shared")];
-    const alore_start mixed = n == 1 ? alore_fill(1.0f) : alore_uniform(alo_sqrt(3.0f / (float)n));
-    const alore_start down = alore_uniform(alo_sqrt(6.0f / (float)(part + r->rank)));
-    const alore_id x = out ? flow->y : flow->x;
+    const alore_start mixed = n == 1 ? alore_fill(1.0f) : alo_xavier(n, n), zero = alore_fill(0.0f);
+    const alore_id x = alo_stream(r, flow);
     if (part * n != width)
-        return alo_wrong(m, ALORE_ERR_RULE, "alore: %d experts do not divide the width %d", n, width);
+        return alo_wrong(m, ALORE_ERR_RULE, "%s: %d experts do not divide the width %d", r->method->name, n,
+                         width);
     if (!alo_rank_fits(m, r, width)) return 0;
     const alore_id s = alore_param(m, "S", alore_dims(n, n, n, 0), share, mixed);
-    const alore_id d = alore_param(m, "D", alore_dims(n, part, r->rank, 0), ALORE_OWN, down);
-    const alore_id u = alore_param(m, "U", alore_dims(n, r->rank, part, 0), ALORE_OWN, alore_fill(0.0f));
+    alore_id d, u = 0;
+    if (r->rank) {
+        d = alore_param(m, "D", alore_dims(n, part, r->rank, 0), ALORE_OWN, alo_xavier(part, r->rank));
+        u = alore_param(m, "U", alore_dims(n, r->rank, part, 0), ALORE_OWN, zero);
+    } else
+        d = alore_param(m, "W", alore_dims(n, part, part, 0), ALORE_OWN, zero);
     return alore_add(m, x, alore_dropout(m, alore_kron(m, x, s, d, u, n), r->dropout));
 }
 
-/* With W0 [in, out] = weight, W' W0 = left right: column (i, a, k) of left holds D_i[:, k] in the rows of
- * part a, and right[(i, a, k)] = sum_c S_i[a, c] sum_f U_i[k, f] W0[(c, f)]. The rank is n n r. Where it is
- * the width or more, left is the identity, and row (a, e) of right is sum_ik D_i[e, k] right[(i, a, k)]. */
-static int alo_factors_alore(const alore_site *site, const alore_recipe *r, const float *const *params,
-                             const float *weight, float *left, float *right) {
-    const int n = r->experts, q = r->rank, part = site->in / n, out = site->out;
-    const bool narrow = n * n * q < site->in;
-    const int rank = narrow ? n * n * q : site->in;
-    if (!left) return rank;
-    const float *s = params[0], *d = params[1], *u = params[2];
-    memset(left, 0, alo_zu(site->in) * alo_zu(rank) * sizeof *left);
-    for (int row = 0; row < rank; ++row) {
-        const int a = narrow ? row / q % n : row / part, e = row % part; /* first .. last: (i, k) */
-        const int first = narrow ? row / (n * q) * q + row % q : 0, last = narrow ? first + 1 : n * q;
-        if (!narrow) left[alo_zu(row) * (alo_zu(rank) + 1)] = 1.0f;
-        for (int f = 0; f < part && narrow; ++f)
-            left[alo_zu(a * part + f) * alo_zu(rank) + alo_zu(row)] =
-                d[(first / q * part + f) * q + first % q];
-        for (int j = 0; j < out; ++j) {
-            double sum = 0;
-            for (int t = first; t < last; ++t)
-                for (int c = 0; c < n; ++c) {
-                    double by = narrow ? 1.0 : (double)d[(t / q * part + e) * q + t % q], inner = 0;
-                    for (int f = 0; f < part; ++f)
-                        inner += (double)u[t * part + f] *
-                                 (double)weight[alo_zu(c * part + f) * alo_zu(out) + alo_zu(j)];
-                    sum += by * (double)s[(t / q * n + a) * n + c] * inner;
-                }
-            right[alo_zu(row) * alo_zu(out) + alo_zu(j)] = (float)sum;
-        }
+/* ARC: y = host(x + drop(x D * scale) D' + bias), D one for all sites of a kind.   (Dong et al. 2023, eq. 6)
+ * As published the scale starts at zero before attention and at random before the mlp. */
+static alore_id alo_arc(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const int width = alo_width(site, r);
+    const bool published = alore_recipe_number(r, "init") > 0 && site->kind != ALORE_KIND_QKV;
+    const alore_start zero = alore_fill(0.0f);
+    const alore_id x = alo_stream(r, flow);
+    if (!alo_rank_fits(m, r, width)) return 0;
+    const alore_id d =
+        alore_param(m, "D", alore_dims(width, r->rank, 0, 0), ALORE_KIND, alo_xavier(width, r->rank));
+    const alore_id scale = alo_mine(m, "scale", r->rank, 0, published ? alo_xavier(r->rank, 1) : zero);
+    const alore_id bias = alo_mine(m, "bias", width, 0, zero);
+    const alore_id h = alore_dropout(m, alore_affine(m, alore_matmul(m, x, d), scale, 0), r->dropout);
+    return alore_add(m, x, alore_affine(m, alore_matmul_t(m, h, false, d, true), 0, bias));
+}
+
+/* RepAdapter: y = host(x + scale (concat_k (h_k B_k) + B_bias)), h = drop(x A + A_bias).
+ * (Luo et al. 2023, eq. 4 and 5) */
+static alore_id alo_repadapter(alore_model *m, const alore_site *site, const alore_recipe *r,
+                               alore_flow *flow) {
+    const int width = alo_width(site, r), n = r->groups;
+    const alore_start zero = alore_fill(0.0f);
+    const alore_id x = alo_stream(r, flow);
+    if (!alo_rank_fits(m, r, width) || !alo_divides(m, r, "groups", n, "rank", r->rank) ||
+        !alo_divides(m, r, "groups", n, "width", width))
+        return 0;
+    const alore_id a = alo_mine(m, "A", width, r->rank, alo_xavier(width, r->rank));
+    const alore_id a_bias = alo_mine(m, "A_bias", r->rank, 0, zero);
+    const alore_id b = alore_param(m, "B", alore_dims(n, r->rank / n, width / n, 0), ALORE_OWN, zero);
+    const alore_id b_bias = alo_mine(m, "B_bias", width, 0, zero);
+    const alore_id h = alore_dropout(m, alore_affine(m, alore_matmul(m, x, a), 0, a_bias), r->dropout);
+    const alore_id y = alore_affine(m, alore_matmul_groups(m, h, alo_beside(m, b, n), n), 0, b_bias);
+    return alore_add(m, x, alore_scale(m, y, r->scale));
+}
+
+/* MLAE: y = host(x) + ((x A) * lambda * mask) B.   (Jing et al. 2024, eq. 5 to 7)
+ * In training an expert drops with probability p, one draw a step for all samples. The paper's patterns, for
+ * 12 blocks and 8 experts a block: a fixed mask is an allocation of the experts to the blocks, a stochastic
+ * one p for each block. Its "random" has blocks in pairs that share 16 experts. */
+static alore_id alo_mlae(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    static const signed char kept[4][12] = {{2, 2, 2, 6, 6, 6, 10, 10, 10, 14, 14, 14},
+                                            {14, 14, 14, 10, 10, 10, 6, 6, 6, 2, 2, 2},
+                                            {14, 14, 14, 2, 2, 2, 2, 2, 2, 14, 14, 14},
+                                            {2, 2, 2, 14, 14, 14, 14, 14, 14, 2, 2, 2}};
+    static const signed char tenths[4][12] = {{8, 8, 7, 7, 6, 6, 5, 4, 3, 2, 1, 0},
+                                              {0, 1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 8},
+                                              {0, 1, 3, 5, 6, 8, 8, 6, 5, 3, 1, 0},
+                                              {8, 6, 5, 3, 1, 0, 0, 1, 3, 5, 6, 8}};
+    const int mask = (int)alore_recipe_number(r, "mask"); /* none|given|4 fixed|random|4 stochastic */
+    const int at = site->blocks > 0 && site->block >= 0 ? site->block * 12 / site->blocks : 0;
+    const alore_start one = alore_fill((float)alore_recipe_number(r, "lambda"));
+    int n = r->experts, of8 = 8;
+    float p = r->dropout;
+    if (mask > 1 && site->block < 0)
+        return alo_wrong(m, ALORE_ERR_RULE, "mlae: the mask's pattern is one of blocks");
+    if (mask >= 2 && mask < 6) of8 = kept[mask - 2][at];
+    if (mask == 6 && (site->block ^ 1) < site->blocks) {
+        of8 = 2 + (int)(alore_random_u32(0, 14, (uint64_t)site->block / 2) % 13);
+        if (site->block & 1) of8 = 16 - of8;
     }
-    return rank;
+    if (mask > 6) p = (float)tenths[mask - 7][at] / 10.0f;
+    n = (n * of8 + 4) / 8 > 0 ? (n * of8 + 4) / 8 : 1;
+    const alore_id a = alo_mine(m, "A", site->in, n, alo_kaiming(site->in));
+    const alore_id b = alo_mine(m, "B", n, site->out, alore_fill(0.0f));
+    alore_id lambda = alo_mine(m, "lambda", n, 0, one);
+    if (mask == 1)
+        lambda = alore_mul(m, lambda,
+                           alore_frozen(m, "mask", alore_dims(n, 0, 0, 0), ALORE_OWN, alore_fill(1.0f)));
+    else
+        lambda = alore_dropout(m, lambda, p);
+    return alore_matmul(m, alore_affine(m, alore_matmul(m, flow->x, a), lambda, 0), b);
 }
 
 /* SSF: y = host(x) gain + shift, or host(x gain + shift).   (Lian et al. 2022, eq. 3) */
 static alore_id alo_ssf(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
-    const bool in = r->place == ALORE_PLACE_INPUT;
-    const alore_shape shape = alore_dims(in ? site->in : site->out, 0, 0, 0);
-    alore_id gain = alore_param(m, "gain", shape, ALORE_OWN, alore_normal(1.0f, 0.02f));
-    alore_id shift = alore_param(m, "shift", shape, ALORE_OWN, alore_normal(0.0f, 0.02f));
-    if (in && site->host != ALORE_HOST_LINEAR)
+    const int width = alo_width(site, r);
+    if (r->place == ALORE_PLACE_INPUT && site->host != ALORE_HOST_LINEAR)
         return alo_wrong(m, ALORE_ERR_RULE, "ssf at place=input asks for a linear host");
-    return alore_affine(m, in ? flow->x : flow->y, gain, shift);
+    const alore_id gain = alo_mine(m, "gain", width, 0, alore_normal(1.0f, 0.02f));
+    const alore_id shift = alo_mine(m, "shift", width, 0, alore_normal(0.0f, 0.02f));
+    return alore_affine(m, alo_stream(r, flow), gain, shift);
+}
+
+/* (IA)^3: y = host(x) gain, or host(x gain).   (Liu et al. 2022, section 3.3) */
+static alore_id alo_ia3(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const alore_id gain = alo_mine(m, "gain", alo_width(site, r), 0, alore_fill(1.0f));
+    return alore_affine(m, alo_stream(r, flow), gain, 0);
+}
+
+/* FacT: every slot of d x d numbers, of which a wide layer has several, changes by scale U C_slot V; U and V
+ * are the network's.   (Jie and Deng 2023, eq. 5 and 6)
+ * TT: C_slot is a tensor of its own. TK: C_slot = sum_k C[:,:,k] P[k,slot]; in fc1 and fc2 the published code
+ * interleaves the slots, and transposes those of fc2. */
+static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const bool tucker = alo_key_index(r->method, "layout") >= 0, high = site->in > site->out;
+    const int d = high ? site->out : site->in, n = (high ? site->in : site->out) / d, q = r->rank;
+    const alore_kind kind = site->kind;
+    alore_id core, h = flow->x;
+    bool turned = false;
+    if (n * d != site->in && n * d != site->out)
+        return alo_wrong(m, ALORE_ERR_RULE, "%s: %d and %d columns are no whole slots", r->method->name,
+                         site->in, site->out);
+    if (!alo_rank_fits(m, r, d)) return 0;
+    const alore_id u = alore_param(m, "U", alore_dims(d, q, 0, 0), ALORE_ALL, alo_kaiming(d));
+    const alore_id v = alore_param(m, "V", alore_dims(q, d, 0, 0), ALORE_ALL, alore_fill(0.0f));
+    if (!tucker) {
+        core = alore_param(m, "C", alore_dims(n, q, q, 0), ALORE_OWN, alo_kaiming(high ? n * q : q));
+        if (!high) core = alo_beside(m, core, n);
+    } else {
+        const int wide = site->hidden / d, slots = (4 + 2 * wide) * site->blocks; /* q k v proj fc1 fc2 */
+        const int at = kind == ALORE_KIND_QKV ? 0 : kind == ALORE_KIND_PROJ ? 3 : high ? 4 + wide : 4;
+        const bool plain = kind == ALORE_KIND_QKV || alore_recipe_number(r, "layout") > 0;
+        if ((kind != ALORE_KIND_QKV && kind != ALORE_KIND_PROJ && kind != ALORE_KIND_FC1 &&
+             kind != ALORE_KIND_FC2) ||
+            site->block < 0 || !wide)
+            return alo_wrong(m, ALORE_ERR_RULE, "fact_tk has slots for qkv, proj, fc1 and fc2 alone");
+        const alore_start third = alore_uniform(alo_sqrt(3.0f) / (float)q);
+        const alore_id c = alore_param(m, "C", alore_dims(q, q, q, 0), ALORE_ALL, third);
+        alore_id p = alore_param(m, "P", alore_dims(q, slots, 0, 0), ALORE_ALL, alo_xavier(q, slots));
+        p = alore_columns(m, p, at + site->block * (4 + 2 * wide), n);
+        if (plain) { /* [n, q q]: slot by slot */
+            core = alore_reshape(m, alore_matmul_t(m, p, true, c, true), n * q, q);
+            if (!high) core = alo_beside(m, core, n);
+        } else
+            core = alore_reshape(m, alore_matmul(m, c, p), q, n * q);
+        turned = high && !plain;
+    }
+    const int rows = alore_rows(m, h);
+    if (high) { /* sum over the slots of the input */
+        h = alore_reshape(m, alore_matmul(m, alore_reshape(m, h, rows * n, d), u), rows, n * q);
+        h = alore_dropout(m, alore_matmul_t(m, h, false, core, turned), r->dropout);
+        return alore_scale(m, alore_matmul(m, h, v), r->scale);
+    }
+    h = alore_dropout(m, alore_matmul(m, alore_matmul(m, h, u), core), r->dropout);
+    h = alore_matmul(m, alore_reshape(m, h, rows * n, q), v);
+    return alore_scale(m, alore_reshape(m, h, rows, n * d), r->scale);
+}
+
+/* KAdaptation: q and v gain scale x sum_i (S_left_i S_right_i) (x) (D_i U_i) + bias.  (He et al. 2023, eq. 7)
+ * As published D and U both start at zero, and only the bias would ever learn: here D does not. */
+static alore_id alo_kadaptation(alore_model *m, const alore_site *site, const alore_recipe *r,
+                                alore_flow *flow) {
+    const int n = r->experts, part = site->in / n;
+    const alore_start small = alore_uniform(0.01f), zero = alore_fill(0.0f);
+    const bool published = alore_recipe_number(r, "init") > 0;
+    if (!alo_divides(m, r, "experts", n, "width", site->in)) return 0;
+    if (site->in != site->out)
+        return alo_wrong(m, ALORE_ERR_RULE, "kadaptation: %d columns become %d, not as many", site->in,
+                         site->out);
+    const alore_id left = alore_param(m, "S_left", alore_dims(n, n, 1, 0), ALORE_ALL, small);
+    alore_id right = alore_param(m, "S_right", alore_dims(n, 1, n, 0), ALORE_ALL, small);
+    const alore_id d =
+        alore_param(m, "D", alore_dims(n, part, 1, 0), ALORE_OWN, published ? zero : alo_xavier(part, 1));
+    const alore_id u = alore_param(m, "U", alore_dims(n, 1, part, 0), ALORE_OWN, zero);
+    const alore_id bias = alore_param(m, "bias", alore_dims(site->out, 0, 0, 0), ALORE_SITE, zero);
+    int32_t *table = alo_ints(m, alo_zu(n) * alo_zu(n));
+    for (int i = 0; table && i < n * n; ++i) table[i] = i / n;
+    right = alo_gather(m, right, table, n * n, 1);
+    const alore_id x = alore_dropout(m, flow->x, r->dropout);
+    const alore_id y = alore_kron(m, x, alore_mul(m, right, left), d, u, n);
+    return alore_affine(m, alore_scale(m, y, r->scale), 0, bias);
+}
+
+/* One of GLoRA's A and B as stored, [out, in], [out, 1] or [1, 1]; 0: none. */
+static alore_id alo_glora_term(alore_model *m, const alore_site *site, const alore_recipe *r, const char *key,
+                               const char *name) {
+    static const char *const names[2][3] = {{"A_down", "A_up", "A"}, {"B_down", "B_up", "B"}};
+    const char *const *full = names[*name == 'B'];
+    const int form = (int)alore_recipe_number(r, key); /* lora|vector|constant|none */
+    const alore_start zero = alore_fill(0.0f);
+    if (form == 3) return 0;
+    if (form)
+        return alore_reshape(m, alo_mine(m, full[2], form == 1 ? site->out : 1, 0, zero),
+                             form == 1 ? site->out : 1, 1);
+    const alore_id down = alo_mine(m, full[0], site->in, r->rank, alo_xavier(r->rank, site->in));
+    return alore_matmul_t(m, alo_mine(m, full[1], r->rank, site->out, zero), true, down, true);
+}
+
+/* GLoRA: W = W0 + W0 * A + B, b = b0 + b0 * D + E + C W0.   (Chavan et al. 2023, eq. 9 and 10) */
+static alore_id alo_glora(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const alore_start zero = alore_fill(0.0f);
+    const int c = (int)alore_recipe_number(r, "c"), d = (int)alore_recipe_number(r, "d");
+    const int e = (int)alore_recipe_number(r, "e");
+    const alore_id was = flow->weight;
+    if (!alo_rank_fits(m, r, site->in)) return 0;
+    if (!flow->bias && (c < 2 || d < 2 || e < 2))
+        return alo_wrong(m, ALORE_ERR_RULE, "glora: c, d and e ask for a layer with a bias");
+    const alore_id a = alo_glora_term(m, site, r, "a", "A"), b = alo_glora_term(m, site, r, "b", "B");
+    alore_id w = a ? alore_add(m, was, alore_mul(m, was, a)) : was;
+    if (b) w = alore_add(m, w, b);
+    alore_id row = 0;
+    if (c == 0) {
+        const alore_id up = alo_mine(m, "C_up", 1, r->rank, alo_xavier(r->rank, 1));
+        row = alore_matmul(m, up, alo_mine(m, "C_down", r->rank, site->in, zero));
+    } else if (c == 1)
+        row = alo_mine(m, "C", site->in, 0, zero);
+    if (d < 2) {
+        const alore_id by = alo_mine(m, "D", d ? 1 : site->out, 0, zero);
+        flow->bias = alore_add(m, flow->bias, alore_mul(m, flow->bias, by));
+    }
+    if (e < 2) flow->bias = alore_add(m, flow->bias, alo_mine(m, "E", e ? 1 : site->out, 0, zero));
+    if (row) flow->bias = alore_add(m, flow->bias, alore_matmul_t(m, row, false, was, true));
+    return w;
+}
+
+/* SPT's unstructured part: chosen numbers of weight and bias learn what is added to them.   (He et al. 2023,
+ * section 3.2) */
+static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const int n = (int)alore_recipe_number(r, "entries"), k = (int)alore_recipe_number(r, "bias_entries");
+    const alore_id value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
+    const alore_id index =
+        alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, alore_indices(site->out, site->in));
+    alore_id more = 0, at = 0;
+    if (k) more = alo_mine(m, "bias_value", k, 0, alore_fill(0.0f));
+    if (k) at = alore_frozen(m, "bias_index", alore_dims(k, 0, 0, 0), ALORE_OWN, alore_indices(site->out, 0));
+    if (r->place == ALORE_PLACE_PARALLEL)
+        return alore_affine(m, alore_sparse(m, flow->x, value, index, site->out), 0,
+                            k ? alore_scatter(m, 0, more, at, 1, site->out) : 0);
+    if (k) flow->bias = alore_scatter(m, flow->bias, more, at, 1, site->out);
+    return alore_scatter(m, flow->weight, value, index, site->out, site->in);
+}
+
+/* Compacter: y + up(f(down(y))), down and up sums of Kronecker products with one S for the network, on a
+ * branch or a layer.   (Karimi Mahabadi et al. 2021, eq. 5)   phm: the same with full factors. */
+static alore_id alo_compacter(alore_model *m, const alore_site *site, const alore_recipe *r,
+                              alore_flow *flow) {
+    const int width = alo_width(site, r), n = r->experts, hidden = r->hidden ? r->hidden : width / 32;
+    const int act = (int)alore_recipe_number(r, "act"), q = r->rank; /* 5: none */
+    const bool published = alore_recipe_number(r, "init") > 0;
+    const alore_start zero = alore_fill(0.0f), tiny = alore_normal(0.0f, 0.01f);
+    alore_id h = alo_stream(r, flow);
+    if (!hidden || (!r->hidden && hidden % n))
+        return alo_wrong(m, ALORE_ERR_RULE, "%s: hidden must be given, as %d / 32 is no multiple of %d",
+                         r->method->name, width, n);
+    if (!alo_divides(m, r, "experts", n, "width", width) ||
+        !alo_divides(m, r, "experts", n, "hidden", hidden))
+        return 0;
+    const alore_id s =
+        alore_param(m, "S", alore_dims(n, n, n, 0), ALORE_ALL, published ? tiny : alo_xavier(n, n));
+    for (int up = 0; up < 2; ++up) {
+        const int in = up ? hidden : width, out = up ? width : hidden;
+        const alore_start first = published ? tiny : alo_xavier(in / n, q ? q : out / n);
+        const alore_start last = published ? tiny : up ? zero : alo_xavier(q, out / n);
+        alore_id d, u = 0;
+        if (q) {
+            d = alore_param(m, up ? "up_D" : "down_D", alore_dims(n, in / n, q, 0), ALORE_OWN, first);
+            u = alore_param(m, up ? "up_U" : "down_U", alore_dims(n, q, out / n, 0), ALORE_OWN, last);
+        } else
+            d = alore_param(m, up ? "up" : "down", alore_dims(n, in / n, out / n, 0), ALORE_OWN,
+                            up && !published ? zero : first);
+        const alore_id bias = alo_mine(m, up ? "up_bias" : "down_bias", out, 0, zero);
+        h = alore_affine(m, alore_kron(m, h, s, d, u, n), 0, bias);
+        if (!up && act < 5) h = alore_unary(m, (alore_unary_kind)act, h);
+    }
+    return alore_add(m, alo_stream(r, flow), h);
+}
+
+/* DoRA: W = (W0 + scale A B) magnitude / norm, the norm a constant to the backward.   (Liu et al. 2024, eq. 5
+ * and 11) */
+static alore_id alo_dora(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    if (!alo_rank_fits(m, r, site->in)) return 0;
+    const alore_id a = alo_mine(m, "A", site->in, r->rank, alo_kaiming(site->in));
+    const alore_id b = alo_mine(m, "B", r->rank, site->out, alore_fill(0.0f));
+    const alore_id length =
+        alore_reshape(m, alo_mine(m, "magnitude", site->out, 0, alore_lengths(m)), site->out, 1);
+    const alore_id plus = alore_scale(m, alore_matmul_t(m, b, true, a, true), r->scale);
+    const alore_id w = alore_add(m, flow->weight, plus);
+    return alore_mul(m, w, alore_over_lengths(m, length, w));
+}
+
+/* VeRA: y = host(x) + ((drop(x) A * d) B) * b, A and B random, frozen, the network's.
+ * (Kopiczko et al. 2024, eq. 2) */
+static alore_id alo_vera(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const alore_shape down = alore_dims(site->in, r->rank, 0, 0), up = alore_dims(r->rank, site->out, 0, 0);
+    const alore_id a = alore_frozen(m, "A", down, ALORE_WIDEST, alo_xavier(site->in, 0));
+    const alore_id b = alore_frozen(m, "B", up, ALORE_WIDEST, alo_xavier(r->rank, 0));
+    const alore_id d = alo_mine(m, "d", r->rank, 0, alore_fill(0.1f));
+    const alore_id last = alo_mine(m, "b", site->out, 0, alore_fill(0.0f));
+    const alore_id h = alore_matmul(m, alore_dropout(m, flow->x, r->dropout), a);
+    return alore_affine(m, alore_matmul(m, alore_affine(m, h, d, 0), b), last, 0);
+}
+
+/* A width as two factors: `first` and the rest where it divides; else the pair with the least sum (-1), or
+ * the last divisor up to `first` whose sum is not larger. */
+static int alo_factor(int width, int first) {
+    int best = 1;
+    if (first > 0 && width % first == 0) return first;
+    for (int i = 2; i <= width && (first < 0 ? i <= width / i : i <= first); ++i)
+        if (width % i == 0 && i + width / i <= best + width / best) best = i;
+    return best < width / best ? best : width / best;
+}
+
+/* LoKr: y = host(x) + scale x (w1 (x) w2), a factor of low rank where that is smaller.
+ * (Yeh et al. 2024, eq. 5) */
+static alore_id alo_lokr(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const int factor = (int)alore_recipe_number(r, "factor"), q = r->rank;
+    const int i1 = alo_factor(site->in, factor), i2 = site->in / i1;
+    const int o1 = alo_factor(site->out, factor), o2 = site->out / o1;
+    const bool low1 = alore_recipe_number(r, "both") > 0 && 2 * q < (i1 > o1 ? i1 : o1);
+    const bool low2 = 2 * q < (i2 > o2 ? i2 : o2);
+    alore_id w1, w2, up = 0;
+    if (low1) {
+        w1 = alo_mine(m, "w1_down", i1, q, alo_kaiming(i1));
+        w1 = alore_matmul(m, w1, alo_mine(m, "w1_up", q, o1, alore_fill(0.0f)));
+    } else
+        w1 = alo_mine(m, "w1", i1, o1, alore_fill(0.0f));
+    w2 = alo_mine(m, low2 ? "w2_down" : "w2", i2, low2 ? q : o2, alo_kaiming(i2));
+    if (low2) up = alo_mine(m, "w2_up", q, o2, alo_kaiming(q));
+    return alore_scale(m, alore_kron(m, flow->x, w1, w2, up, 1), r->scale);
+}
+
+/* LoHa: y = host(x) + scale x ((w1_down w1_up) * (w2_down w2_up)).   (Hyeon-Woo et al. 2022, eq. 4)
+ * It is LoRA of rank r r, whose factors are products of columns and of rows; where the matrix itself is
+ * cheaper, that. */
+static alore_id alo_loha(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const int q = r->rank, in = site->in, out = site->out;
+    if (!alo_rank_fits(m, r, in)) return 0;
+    const alore_id d1 = alo_mine(m, "w1_down", in, q, alo_kaiming(in));
+    const alore_id u1 = alo_mine(m, "w1_up", q, out, alo_kaiming(q));
+    const alore_id d2 = alo_mine(m, "w2_down", in, q, alore_fill(0.0f));
+    const alore_id u2 = alo_mine(m, "w2_up", q, out, alo_kaiming(q));
+    if ((int64_t)q * q * ((int64_t)in + out) > (int64_t)in * out || (int64_t)in * q > 1 << 24) {
+        const alore_id w = alore_mul(m, alore_matmul(m, d1, u1), alore_matmul(m, d2, u2));
+        return alore_scale(m, alore_matmul(m, flow->x, w), r->scale);
+    }
+    int32_t *down = alo_ints(m, alo_zu(in) * alo_zu(q)), *one = alo_ints(m, alo_zu(q) * alo_zu(q));
+    int32_t *two = alo_ints(m, alo_zu(q) * alo_zu(q));
+    for (int i = 0; down && i < in * q; ++i) down[i] = i / q;
+    for (int i = 0; one && two && i < q * q; ++i) {
+        one[i] = i / q;
+        two[i] = i % q;
+    }
+    alore_id left = alore_mul(m, alo_gather(m, d2, down, in * q, 1), alore_reshape(m, d1, in * q, 1));
+    left = alore_reshape(m, left, in, q * q);
+    const alore_id right = alore_mul(m, alo_gather(m, u1, one, q * q, 1), alo_gather(m, u2, two, q * q, 1));
+    return alore_scale(m, alore_matmul(m, alore_matmul(m, flow->x, left), right), r->scale);
+}
+
+/* The skew matrices [b, b] of the strict upper triangles x [k, b (b-1) / 2], side by side. */
+static alore_id alo_skew(alore_model *m, alore_id x, int b) {
+    const int k = alore_rows(m, x), n = b * (b - 1) / 2;
+    const size_t count = alo_zu(b) * alo_zu(b) * alo_zu(k);
+    int32_t *upper = alo_ints(m, count), *lower = alo_ints(m, count);
+    for (int i = 0; upper && lower && i < b; ++i)
+        for (int g = 0; g < k; ++g)
+            for (int j = 0; j < b; ++j) {
+                const int a = i < j ? i : j, c = i < j ? j : i, at = (i * k + g) * b + j;
+                upper[at] = i < j ? g * n + a * b - a * (a + 1) / 2 + c - a - 1 : -1;
+                lower[at] = i > j ? g * n + a * b - a * (a + 1) / 2 + c - a - 1 : -1;
+            }
+    x = alore_reshape(m, x, k * n, 1);
+    const alore_id minus = alore_scale(m, alo_gather(m, x, lower, b, b * k), -1.0f);
+    return alore_add(m, alo_gather(m, x, upper, b, b * k), minus);
+}
+
+/* OFT: y = host(x R), R of blocks (1 - Q) (1 + Q)^-1 with skew Q, or, with some terms of the series of the
+ * inverse rotation, 1 + 2 Q + 2 Q^2 + ... + Q^(terms-1).  (Qiu et al. 2023, eq. 3; Cayley-Neumann as PEFT) */
+static alore_id alo_oft(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const int b = (int)alore_recipe_number(r, "block"), terms = (int)alore_recipe_number(r, "terms");
+    const int k = site->in / b;
+    if (!alo_divides(m, r, "block", b, "width", site->in)) return 0;
+    const alore_id q = alo_skew(m, alo_mine(m, "R", k, b * (b - 1) / 2, alore_fill(0.0f)), b);
+    if (!terms) { /* 2 (1 + Q)^-1 - 1 */
+        const alore_id y = alore_scale(m, alore_matmul_groups(m, flow->x, alore_inverse(m, q), k), 2.0f);
+        return alore_add(m, y, alore_scale(m, flow->x, -1.0f));
+    }
+    if (terms == 1) return flow->x;
+    alore_id sum = terms == 2 ? q : alore_scale(m, q, 0.5f); /* Q + Q (Q + Q (... + Q / 2)); 3 is as 4 */
+    for (int i = 2; i < (terms == 3 ? 4 : terms); ++i)
+        sum = alore_add(m, q, alore_matmul_groups(m, q, sum, k));
+    return alore_add(m, flow->x, alore_scale(m, alore_matmul_groups(m, flow->x, sum, k), 2.0f));
+}
+
+/* BOFT: W = (B_(F-1) .. B_0 W0) scale, each factor B_i of b x b rotations on columns that lie 2^i chunks of
+ * b / 2 apart.   (Liu et al. 2024, eq. 5) */
+static alore_id alo_boft(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
+    const int b = (int)alore_recipe_number(r, "block"), factors = (int)alore_recipe_number(r, "factors");
+    const int in = site->in, k = in / b;
+    alore_id w = flow->weight;
+    if (!alo_divides(m, r, "block", b, "width", in)) return 0;
+    if (b % 2) return alo_wrong(m, ALORE_ERR_RULE, "boft: a block of %d is odd", b);
+    const alore_id x = alore_param(m, "R", alore_dims(factors, k, b, b), ALORE_OWN, alore_fill(0.0f));
+    const alore_id scale = alo_mine(m, "scale", site->out, 0, alore_fill(1.0f));
+    for (int f = 0; f < factors && !m->error.status; ++f) {
+        int32_t *rows = alo_ints(m, alo_zu(in)), *turned = alo_ints(m, alo_zu(in) * alo_zu(b));
+        int32_t *there = alo_ints(m, alo_zu(in)), *back = alo_ints(m, alo_zu(in));
+        const int chunks = 2 << f,
+                  chunk = b / 2; /* a segment's; its even ones come first, then its odd ones */
+        if (!rows || !turned || !there || !back) return 0;
+        if (!alo_divides(m, r, "block 2^factor", chunk * chunks, "width", in)) return 0;
+        for (int i = 0; i < in; ++i) {
+            const int at = i % (chunk * chunks) / chunk, half = chunks / 2;
+            const int from = (at % half) * 2 + at / half;
+            there[i] = i + (from - at) * chunk;
+            rows[i] = (f * k + i % k) * b + i / k;
+        }
+        for (int i = 0; i < in; ++i) back[there[i]] = i;
+        for (int i = 0; i < in * b; ++i) turned[i] = ((f * k + i / b % k) * b + i % b) * b + i / in;
+        const alore_id p = alo_gather(m, alore_reshape(m, x, factors * in, b), rows, b, k);
+        const alore_id pt = alo_gather(m, alore_reshape(m, x, factors * in * b, 1), turned, b, in);
+        const alore_id q = alore_scale(m, alore_add(m, pt, alore_scale(m, p, -1.0f)), 0.5f); /* -Q */
+        if (f) w = alore_pick(m, w, back, in);
+        w = alore_add(m, alore_scale(m, alore_matmul_groups(m, w, alore_inverse(m, q), k), 2.0f),
+                      alore_scale(m, w, -1.0f));
+        if (f) w = alore_pick(m, w, there, in);
+    }
+    return alore_mul(m, w, alore_reshape(m, scale, site->out, 1));
 }
 
 /* clang-format off */
 #define ALO_WHOLE(name, value, least, most) {name, value, least, most, NULL, true, false}
 #define ALO_REAL(name, value, least, most)  {name, value, least, most, NULL, false, false}
 #define ALO_WORD(name, words)               {name, 0, 0, 0, words, false, false}
+#define ALO_RANK(value)     ALO_WHOLE("rank", value, 1, 65536)
+#define ALO_EXPERTS(value)  ALO_WHOLE("experts", value, 1, 1024)
+#define ALO_SCALE(value)    ALO_REAL("scale", value, -1e6, 1e6)
+#define ALO_DROPOUT         ALO_REAL("dropout", 0, 0, 1)
+#define ALO_PARTS           ALO_WORD("parts", "letters of q, k, v")
+#define ALO_INIT            ALO_WORD("init", "default")
+#define ALO_INIT_PUBLISHED  ALO_WORD("init", "default|published")
+#define ALO_HIDDEN          ALO_WHOLE("hidden", 0, 0, 65536)
+#define ALO_ACT             {"act", 1, 0, 0, "gelu|gelu_tanh|quick_gelu|relu|silu|none", false, false}
+#define ALO_MAY(place)      (1 << ALORE_PLACE_##place)
+#define ALO_AROUND          (ALO_MAY(INPUT) | ALO_MAY(OUTPUT))
+#define ALO_BENT            "only with act=none: an activation is no affine map"
 
+/* name, formula, paper, published rule, hosts, place, places, keys, emit, finish, mergeable, parts, published
+ * millions on ViT-B, note */
 static const alore_method alo_methods[] = {
     {"alore", "y = host(x + x sum_i S_i (x) (D_i U_i))",
      "ALoRE: Efficient Visual Adaptation via Aggregating Low Rank Experts (2024)",
-     "alore:rank=4,experts=4@qkv|fc1", ALORE_HOST_LINEAR, ALORE_PLACE_INPUT,
-     1 << ALORE_PLACE_INPUT | 1 << ALORE_PLACE_OUTPUT,
-     {ALO_WHOLE("rank", 4, 1, 65536), ALO_WHOLE("experts", 4, 1, 256), ALO_WORD("shared", "all|kind|site"),
-      ALO_REAL("dropout", 0, 0, 1), ALO_WORD("init", "default")},
-     alo_alore, NULL, alo_factors_alore, NULL},
+     "alore:rank=4,experts=4@qkv|fc1", ALORE_HOST_LINEAR, ALORE_PLACE_INPUT, ALO_AROUND,
+     {ALO_RANK(4), ALO_EXPERTS(4), ALO_WORD("shared", "all|kind|site"), ALO_DROPOUT, ALO_INIT},
+     alo_alore, NULL, NULL, NULL, 0.15, "one S for the network, as the paper's table of experts has it"},
+    {"kron", "y = host(x + x sum_i S_i (x) W_i)",
+     "Beyond Fully-Connected Layers with Quaternions (2021)",
+     "kron:experts=4@qkv|fc1", ALORE_HOST_LINEAR, ALORE_PLACE_INPUT, ALO_AROUND,
+     {ALO_EXPERTS(4), ALO_DROPOUT, ALO_INIT}, alo_alore, NULL, NULL, NULL, 0, NULL},
+    {"arc", "y = host(x + ((x D) * scale) D' + bias)",
+     "Efficient Adaptation of Large Vision Transformer via Adapter Re-Composing (2023)",
+     "arc:rank=50@qkv|fc1", ALORE_HOST_LINEAR, ALORE_PLACE_INPUT, ALO_AROUND,
+     {ALO_RANK(50), ALO_DROPOUT, ALO_INIT_PUBLISHED}, alo_arc, NULL, NULL, NULL, 0.13,
+     "published with the head; the code for VTAB trains the head alone"},
+    {"repadapter", "y = host(x + scale (concat_k((x A + A_bias)_k B_k) + B_bias))",
+     "Towards Efficient Visual Adaption via Structural Re-parameterization (2023)",
+     "repadapter:rank=8,groups=2@qkv|fc1", ALORE_HOST_LINEAR, ALORE_PLACE_INPUT, ALO_AROUND,
+     {ALO_RANK(8), ALO_WHOLE("groups", 2, 1, 256), ALO_SCALE(1), ALO_DROPOUT, ALO_INIT},
+     alo_repadapter, NULL, NULL, NULL, 0.22, "published without the biases"},
     {"lora", "y = host(x) + scale (x A) B", "LoRA: Low-Rank Adaptation of Large Language Models (2021)",
      "lora:rank=8@qkv", ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
-     {ALO_WHOLE("rank", 8, 1, 65536), ALO_REAL("scale", 1, -1e6, 1e6),
-      ALO_WORD("parts", "letters of q, k, v"), ALO_REAL("dropout", 0, 0, 1),
-      ALO_WORD("init", "default|published")},
-     alo_lora, NULL, alo_factors_lora, NULL},
+     {ALO_RANK(8), ALO_SCALE(1), ALO_PARTS, ALO_DROPOUT, ALO_INIT_PUBLISHED},
+     alo_lora, NULL, NULL, NULL, 0.29, NULL},
+    {"mlae", "y = host(x) + ((x A) * lambda * mask) B", "MLAE: Masked LoRA Experts for Visual PEFT (2024)",
+     "mlae:experts=8,dropout=0.5@qkv", ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
+     {ALO_EXPERTS(8),
+      ALO_WORD("mask", "none|given|incremental|decremental|hourglass|protruding|random|drop_incremental|"
+                       "drop_decremental|drop_hourglass|drop_protruding"),
+      ALO_REAL("lambda", 1, -1e6, 1e6), ALO_DROPOUT, ALO_INIT},
+     alo_mlae, NULL, NULL, NULL, 0.30, "its protruding pattern lacks an entry: six blocks of 14 here"},
     {"ssf", "y = host(x) * gain + shift", "Scaling & Shifting Your Features (2022)",
      "ssf@patch|norm1|qkv|proj|norm2|fc1|fc2|norm", ALORE_HOST_LINEAR | ALORE_HOST_NORM, ALORE_PLACE_OUTPUT,
-     1 << ALORE_PLACE_OUTPUT | 1 << ALORE_PLACE_INPUT,
-     {ALO_WORD("init", "default")}, alo_ssf, NULL, NULL, NULL},
+     ALO_AROUND, {ALO_INIT}, alo_ssf, NULL, NULL, NULL, 0.24, "published with the head"},
+    {"fact_tt", "y = host(x) + scale x U C_slot V, a slot for each d x d numbers",
+     "FacT: Factor-Tuning for Lightweight Adaptation on Vision Transformer (2023)",
+     "fact_tt:rank=16@qkv|proj|fc1|fc2", ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
+     {ALO_RANK(8), ALO_SCALE(1), ALO_DROPOUT, ALO_INIT}, alo_fact, NULL, NULL, NULL, 0.04,
+     "published as the mean of ranks chosen for each task"},
+    {"fact_tk", "y = host(x) + scale x U (sum_k C[:,:,k] P[k,slot]) V",
+     "FacT: Factor-Tuning for Lightweight Adaptation on Vision Transformer (2023)",
+     "fact_tk:rank=32@qkv|proj|fc1|fc2", ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
+     {ALO_RANK(16), ALO_SCALE(1), ALO_WORD("layout", "code|paper"), ALO_DROPOUT, ALO_INIT},
+     alo_fact, NULL, NULL, NULL, 0.07, "published as the mean of ranks chosen for each task"},
+    {"kadaptation", "y = host(x) + scale x sum_i (S_left_i S_right_i) (x) (D_i U_i) + bias, at q and v",
+     "Parameter-efficient Model Adaptation for Vision Transformers (2023)",
+     "kadaptation:experts=32,scale=160@qkv", ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
+     {ALO_EXPERTS(32), ALO_SCALE(160), ALO_DROPOUT, ALO_INIT_PUBLISHED},
+     alo_kadaptation, NULL, NULL, "qv", 0.08, "published with the head; its code trains the bias alone"},
+    {"glora", "W = W0 + W0 * A + B, b = b0 + b0 * D + E + C W0",
+     "One-for-All: Generalized LoRA for Parameter-Efficient Fine-tuning (2023)",
+     "glora:rank=4@qkv|proj|fc1|fc2", ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT, 0,
+     {ALO_RANK(4), ALO_WORD("a", "lora|vector|constant|none"), ALO_WORD("b", "lora|vector|constant|none"),
+      ALO_WORD("c", "lora|vector|none"), ALO_WORD("d", "vector|constant|none"),
+      ALO_WORD("e", "vector|constant|none"), ALO_PARTS, ALO_INIT},
+     alo_glora, NULL, NULL, NULL, 0.86, "published after the search, which chooses a form for each layer"},
+    {"sparse", "W0[row, col] += value, b0[i] += bias_value at chosen places",
+     "Sensitivity-Aware Visual Parameter-Efficient Fine-Tuning (2023)",
+     "sparse:entries=512@qkv|proj|fc1|fc2", ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT,
+     ALO_MAY(WEIGHT) | ALO_MAY(PARALLEL),
+     {{"entries", 1, 1, 16777216, NULL, true, true}, ALO_WHOLE("bias_entries", 0, 0, 16777216), ALO_INIT},
+     alo_sparse, NULL, NULL, NULL, 0, "the unstructured part of SPT; `alore search spt` chooses the places"},
+    {"compacter", "y = h + up(f(down(h))), h = host(x); down, up = sum_i S_i (x) (D_i U_i) + bias",
+     "Compacter: Efficient Low-Rank Hypercomplex Adapter Layers (2021)",
+     "compacter:experts=4@attn|mlp", ALORE_HOST_LINEAR | ALORE_HOST_BRANCH, ALORE_PLACE_OUTPUT, ALO_AROUND,
+     {ALO_EXPERTS(4), ALO_RANK(1), ALO_HIDDEN, ALO_ACT, ALO_INIT_PUBLISHED},
+     alo_compacter, NULL, ALO_BENT, NULL, 0, NULL},
+    {"phm", "as compacter with full factors",
+     "Compacter: Efficient Low-Rank Hypercomplex Adapter Layers (2021)",
+     "phm:experts=4@attn|mlp", ALORE_HOST_LINEAR | ALORE_HOST_BRANCH, ALORE_PLACE_OUTPUT, ALO_AROUND,
+     {ALO_EXPERTS(4), ALO_HIDDEN, ALO_ACT, ALO_INIT_PUBLISHED},
+     alo_compacter, NULL, ALO_BENT, NULL, 0, NULL},
+    {"dora", "W = (W0 + scale A B) * magnitude / length of its columns",
+     "DoRA: Weight-Decomposed Low-Rank Adaptation (2024)", "dora:rank=8,parts=qv@qkv", ALORE_HOST_LINEAR,
+     ALORE_PLACE_WEIGHT, 0, {ALO_RANK(8), ALO_SCALE(1), ALO_PARTS, ALO_INIT},
+     alo_dora, NULL, NULL, NULL, 0, NULL},
+    {"adalora", "y = host(x) + scale ((x A) * E) B",
+     "AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning (2023)", "adalora:rank=12@qkv",
+     ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
+     {ALO_RANK(12), ALO_SCALE(1), ALO_PARTS, ALO_DROPOUT, ALO_INIT}, alo_adalora, NULL, NULL, NULL, 0, NULL},
+    {"vera", "y = host(x) + (((x A) * d) B) * b, A and B frozen",
+     "VeRA: Vector-based Random Matrix Adaptation (2024)", "vera:rank=256@qkv", ALORE_HOST_LINEAR,
+     ALORE_PLACE_PARALLEL, 0, {ALO_RANK(256), ALO_PARTS, ALO_DROPOUT, ALO_INIT},
+     alo_vera, NULL, NULL, NULL, 0, NULL},
+    {"ia3", "y = host(x) * gain, or host(x * gain)",
+     "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning (2022)",
+     "ia3:parts=kv@qkv;ia3:place=input@fc2", ALORE_HOST_LINEAR, ALORE_PLACE_OUTPUT, ALO_AROUND,
+     {ALO_PARTS, ALO_INIT}, alo_ia3, NULL, NULL, NULL, 0, NULL},
+    {"lokr", "y = host(x) + scale x (w1 (x) w2)", "Navigating Text-To-Image Customization: LyCORIS (2024)",
+     "lokr:rank=8@qkv", ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
+     {ALO_RANK(8), ALO_SCALE(1), ALO_WHOLE("factor", -1, -1, 65536), ALO_WHOLE("both", 0, 0, 1), ALO_PARTS,
+      ALO_INIT},
+     alo_lokr, NULL, NULL, NULL, 0, NULL},
+    {"loha", "y = host(x) + scale x ((w1_down w1_up) * (w2_down w2_up))",
+     "FedPara: Low-Rank Hadamard Product for Communication-Efficient Federated Learning (2022)",
+     "loha:rank=8,parts=qv@qkv", ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
+     {ALO_RANK(8), ALO_SCALE(1), ALO_PARTS, ALO_INIT}, alo_loha, NULL, NULL, NULL, 0, NULL},
+    {"oft", "y = host(x R), R of orthogonal blocks",
+     "Controlling Text-to-Image Diffusion by Orthogonal Finetuning (2023)", "oft:block=32@qkv",
+     ALORE_HOST_LINEAR, ALORE_PLACE_INPUT, 0,
+     {ALO_WHOLE("block", 32, 2, 4096), ALO_WHOLE("terms", 5, 0, 64), ALO_PARTS, ALO_INIT},
+     alo_oft, NULL, NULL, NULL, 0, "terms=0: exact, the inverse rotation of the series"},
+    {"boft", "W = (B_(F-1) .. B_0 W0) * scale, a butterfly of rotations",
+     "Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization (2024)", "boft:block=4@qkv",
+     ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT, 0,
+     {ALO_WHOLE("block", 4, 2, 4096), ALO_WHOLE("factors", 1, 1, 16), ALO_PARTS, ALO_INIT},
+     alo_boft, NULL, NULL, NULL, 0, NULL},
 };
 /* clang-format on */
 
@@ -6674,6 +7477,7 @@ static bool alo_parse_keys(alore_model *m, alo_rule *rule, char *key) {
     alore_recipe *r = &rule->recipe;
     unsigned given = 0; /* bit MAX_KEYS stands for place */
     for (int i = 0; i < count; ++i) r->values[i] = row->keys[i].value;
+    if (row->parts) memcpy(rule->parts, row->parts, strlen(row->parts) + 1);
     r->method = row;
     r->place = row->place;
     r->parts = "";
@@ -6736,7 +7540,7 @@ static bool alo_parse_rule(alore_model *m, char *text) {
         return alo_wrong(m, ALORE_ERR_RULE, "\"%s\" is not method:key=value@target", text);
     char *target = alo_cut(text, '@'), *keys = alo_cut(text, ':');
     if (strcmp(text, "unfreeze")) {
-        char known[160] = "";
+        char known[240] = "";
         alo_text t = {known, sizeof known, 0};
         for (int i = 0; alore_method_at(alo_ctx(m), i); ++i)
             alo_print(&t, "%s, ", alore_method_at(alo_ctx(m), i)->name);
@@ -6914,6 +7718,7 @@ ALORE_API alore_id alore_vit(alore_model *m, alore_id image, const alore_vit_con
     m->backbone = alo_intern(m, text);
 
     alore_blocks(m, c.depth);
+    alore_hidden(m, c.hidden);
     alore_grid(m, prefix, h / p, w / p);
     alore_id x = alo_vit_tokens(m, image, &c);
     if (c.pre_norm) x = alore_norm(m, "norm_pre", ALORE_KIND_NONE, x, c.eps);
@@ -7149,13 +7954,11 @@ struct alore_plan {
     alo_tensor     *tensors;
     alo_op         *ops;       /* an op's `site` is the offset of its name          */
     alo_attr       *attrs;
-    alo_block      *blocks;    /* where the arrays below lie                        */
     alo_param      *params;    /* base tensors, learning and frozen ones            */
     alo_hole       *holes;     /* the larger ones first                             */
     size_t         *scratch_at, *scratch_each; /* of each record, in the lane; bytes of a part */
     char           *names;
-    int tensor_count, op_count, attr_count, block_count, tensor_room, op_room, attr_room, block_room;
-    int param_count, hole_count;
+    int tensor_count, op_count, attr_count, tensor_room, op_room, attr_room, param_count, hole_count;
     int once, forward, backward; /* ends of the first three phases; the rest is after */
     int cut, crossing_count;   /* the records once .. cut-1 depend on the sample alone */
     int32_t *crossing;         /* tensors that they make and others read            */
@@ -7179,30 +7982,28 @@ typedef struct alo_base {      /* a base tensor in a run's memory               
 typedef struct alo_planner {
     const alore_model *m;
     alore_plan  *p;
-    alore_ctx   *ctx;
     alo_mark    *marks;        /* one for each of the plan's tensors                */
-    int mark_room, recompute;  /* of how many blocks, earliest first                */
+    int mark_count, mark_room, recompute; /* of how many blocks, earliest first     */
     alore_status status;
 } alo_planner;
 /* clang-format on */
 
+/* Insert an element into one of the lists of `of`, which is the plan or its planner. */
+#define ALO_PLAN_ADD(s, of, name, at, element) \
+    ((s)->status = alo_list_add(&(s)->p->object, &(of)->name##s, &(of)->name##_count, &(of)->name##_room, \
+                                at, &(element), sizeof(element)) ? (s)->status : ALORE_ERR_MEMORY)
+
 /* A new tensor like `like`, anonymous, with marks. Index 0 is "none". */
 static int32_t alo_plan_tensor(alo_planner *s, alo_tensor like) {
-    alore_plan *p = s->p;
-    const int32_t id = p->tensor_count;
-    void *tensors = alo_grow(s->ctx, p->tensors, id, &p->tensor_room, sizeof like);
-    void *marks = alo_grow(s->ctx, s->marks, id, &s->mark_room, sizeof *s->marks);
-    if (tensors) p->tensors = (alo_tensor *)tensors;
-    if (marks) s->marks = (alo_mark *)marks;
-    if (!tensors || !marks) s->status = ALORE_ERR_MEMORY;
-    if (s->status) return 0;
+    const int32_t id = s->p->tensor_count;
+    alo_mark mark = ALORE_ZERO;
+    mark.producer = -1;
     like.flags = (uint16_t)(like.flags & ~(ALO_INPUT | ALO_OUTPUT | ALO_LEARNS));
     like.name = 0;
     if (!(like.flags & ALO_VIEW)) like.root = id;
-    p->tensors[id] = like;
-    memset(&s->marks[id], 0, sizeof *s->marks);
-    s->marks[id].producer = -1;
-    return p->tensor_count++;
+    if (!s->status) ALO_PLAN_ADD(s, s, mark, id, mark);
+    if (!s->status) ALO_PLAN_ADD(s, s->p, tensor, id, like);
+    return s->status ? 0 : id;
 }
 
 /* A whole tensor of rows x cols: a lane's, for each sample, or (ONCE) one for all. */
@@ -7212,38 +8013,19 @@ static int32_t alo_plan_whole(alo_planner *s, int segment, int rows, int cols) {
     return alo_plan_tensor(s, t);
 }
 
-/* A block of the plan's own, a copy of `data` (NULL: zeros); NULL where memory fails. */
-static void *alo_keep(alo_planner *s, const void *data, size_t bytes) {
-    alore_plan *p = s->p;
-    void *blocks = alo_grow(s->ctx, p->blocks, p->block_count, &p->block_room, sizeof *p->blocks);
-    const alo_block b = {blocks ? alo_new(s->ctx, bytes) : NULL, bytes};
-    if (blocks) p->blocks = (alo_block *)blocks;
-    if (b.data) p->blocks[p->block_count++] = b;
-    if (!b.data) s->status = ALORE_ERR_MEMORY;
-    return b.data && data ? memcpy(b.data, data, bytes) : b.data;
+/* Memory of the plan's own, a copy of `data` (NULL: zeros); NULL where memory fails. */
+static void *alo_plan_keep(alo_planner *s, const void *data, size_t bytes) {
+    void *own = alo_keep(&s->p->object, bytes, data, data ? bytes : 0);
+    if (!own) s->status = ALORE_ERR_MEMORY;
+    return own;
 }
 
-/* The index of new constants. */
 static int32_t alo_plan_attr(alo_planner *s, alo_attr attr) {
-    alore_plan *p = s->p;
-    void *attrs = alo_grow(s->ctx, p->attrs, p->attr_count, &p->attr_room, sizeof attr);
-    if (!attrs) s->status = ALORE_ERR_MEMORY;
-    if (!attrs) return 0;
-    p->attrs = (alo_attr *)attrs;
-    p->attrs[p->attr_count] = attr;
-    return p->attr_count++;
+    ALO_PLAN_ADD(s, s->p, attr, s->p->attr_count, attr);
+    return s->status ? 0 : s->p->attr_count - 1;
 }
 
-/* Insert an op before record `at`. */
-static void alo_insert(alo_planner *s, int at, alo_op op) {
-    alore_plan *p = s->p;
-    void *ops = alo_grow(s->ctx, p->ops, p->op_count, &p->op_room, sizeof op);
-    if (!ops) s->status = ALORE_ERR_MEMORY;
-    if (!ops) return;
-    p->ops = (alo_op *)ops;
-    memmove(&p->ops[at + 1], &p->ops[at], alo_zu(p->op_count++ - at) * sizeof op);
-    p->ops[at] = op;
-}
+static void alo_insert(alo_planner *s, int at, alo_op op) { ALO_PLAN_ADD(s, s->p, op, at, op); }
 
 /* Append zero or copy, which no row names, on behalf of op `by`; NULL: ones, nobody's. */
 static void alo_append_plain(alo_planner *s, int code, const alo_op *by, int32_t in, int32_t out) {
@@ -7332,21 +8114,13 @@ static void alo_tally(alo_planner *s) {
 /* The inputs of which an op asks only the rows that are asked of its output, as letters; "": all of all. */
 static const char *alo_row_letters(const alo_planner *s, const alo_op *op) {
     const alo_attr *a = &s->p->attrs[op->attr];
-    switch (op->code) {
-    case ALO_K_matmul: return a->n & 1 ? "" : "ad";
-    case ALO_K_attention: return a->m || a->values || op->in[3] ? "" : "a";
-    case ALO_K_kron:
-    case ALO_K_norm:
-    case ALO_K_affine:
-    case ALO_K_unary:
-    case ALO_K_scale:
-    case ALO_K_dropout: return "a";
-    case ALO_K_drop_path:
-    case ALO_K_add:
-    case ALO_K_mul:
-    case ALO_K_add_columns: return "ab";
-    default: return "";
-    }
+    const int c = op->code;
+    const bool pair = c == ALO_K_drop_path || c == ALO_K_add || c == ALO_K_mul || c == ALO_K_add_columns;
+    const bool alone = c == ALO_K_kron || c == ALO_K_norm || c == ALO_K_affine || c == ALO_K_unary ||
+                       c == ALO_K_scale || c == ALO_K_sparse || c == ALO_K_dropout;
+    if (c == ALO_K_matmul) return a->n & 1 ? "" : "ad";
+    if (c == ALO_K_attention) return a->m || a->values || op->in[3] ? "" : "a";
+    return pair ? "ab" : alone ? "a" : "";
 }
 
 /* Rows first .. end-1 of its output are asked of an op: which ones that asks of its input k. */
@@ -7363,7 +8137,6 @@ static void alo_row_range(const alo_planner *s, const alo_op *op, int k, int *fi
     }
 }
 
-/* Is an output made in part? */
 static bool alo_is_part(const alo_planner *s, int32_t y) {
     return s->marks[y].last - s->marks[y].first < s->p->tensors[y].rows;
 }
@@ -7373,7 +8146,7 @@ static bool alo_is_part(const alo_planner *s, int32_t y) {
 static int32_t alo_gather_rows(alo_planner *s, int at, int32_t t, int first, int end, int from) {
     alore_plan *p = s->p;
     alo_attr attr = alo_attr_of(0, end - first, 1, 0, 0);
-    int32_t *table = (int32_t *)alo_keep(s, NULL, alo_zu(attr.n) * sizeof *table);
+    int32_t *table = (int32_t *)alo_plan_keep(s, NULL, alo_zu(attr.n) * sizeof *table);
     const int32_t y = alo_plan_whole(s, ALO_ARENA, attr.n, p->tensors[t].cols);
     for (int i = 0; table && i < attr.n; ++i) table[i] = first - from + i;
     attr.table = table;
@@ -7443,7 +8216,7 @@ static void alo_pass_demand(alo_planner *s) {
                 a->n -= from;
             else if (op->code == ALO_K_gather) {
                 const size_t count = alo_mul(alo_zu(a->n), alo_zu(a->m));
-                int32_t *table = from ? (int32_t *)alo_keep(s, a->table, count * sizeof *table) : NULL;
+                int32_t *table = from ? (int32_t *)alo_plan_keep(s, a->table, count * sizeof *table) : NULL;
                 for (size_t e = 0; table && e < count; ++e) table[e] -= table[e] < 0 ? 0 : from;
                 if (table) a->table = table;
             } else if (from != first || past != end) {
@@ -7544,6 +8317,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
     int32_t of[26] = {0}; /* the operand of each small letter */
     if (!g) return;
     const bool local = s->p->tensors[g].segment == ALO_ARENA;
+    const bool passes = local && !(s->p->opts.off & ALORE_NO_ALIAS);
     if (local) (void)alo_covered(s, g, 0, s->p->tensors[g].cols, &op); /* what nobody wrote is zero */
     memcpy(of, op.in, sizeof op.in);
     memcpy(&of['y' - 'a'], op.out, 2 * sizeof *of);
@@ -7553,8 +8327,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
         alo_op piece = {(uint16_t)code, 0, {0}, {0}, op.attr, op.site, op.block};
         const bool meets = alo_meets(s, &op, row->writes);
         if (!alo_piece_wanted(s, &op, code)) continue;
-        if (local && !(s->p->opts.off & ALORE_NO_ALIAS) &&
-            (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
+        if (passes && (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
             const int32_t x = op.in[*row->writes - 'A'];
             const bool alias = !s->marks[x].grad && alo_is_own(s, x) && alo_same_extent(s, x, op.out[0]);
             if (alias) s->marks[x].grad = g;
@@ -7585,7 +8358,7 @@ static void alo_pass_pieces(alo_planner *s) {
     for (int t = 1; t < s->m->tensor_count; ++t)
         if (p->tensors[t].flags & ALO_OUTPUT && !strcmp(p->names + p->tensors[t].name, "loss")) loss = t;
     const int rows = p->tensors[loss].rows, cols = p->tensors[loss].cols;
-    alore_ctx *ctx = s->ctx;
+    alore_ctx *ctx = p->object.ctx;
     if (!loss)
         s->status = alo_fail(ctx, ALORE_ERR_ORDER, NULL, "a plan for training asks for an output named loss");
     else if (rows != 1 || cols != 1)
@@ -7603,16 +8376,12 @@ static void alo_pass_pieces(alo_planner *s) {
     }
 }
 
-/* Does one of a record's operands k .. end-1 lie in the storage of t? */
-static bool alo_touches(const alo_planner *s, const alo_op *op, int k, int end, int32_t t) {
-    while (k < end && alo_root(s, alo_operand(op, k)) != alo_root(s, t)) ++k;
-    return k < end;
-}
-
-/* The first record of a sample behind i with such an operand; the end of them: none. */
+/* The first record of a sample behind i with t's storage among its operands k .. end-1; their end: none. */
 static int alo_use(const alo_planner *s, int i, int k, int end, int32_t t) {
-    while (++i < s->p->backward && !alo_touches(s, &s->p->ops[i], k, end, t)) {}
-    return i < s->p->backward ? i : s->p->backward;
+    while (++i < s->p->backward)
+        for (int o = k; o < end; ++o)
+            if (alo_root(s, alo_operand(&s->p->ops[i], o)) == alo_root(s, t)) return i;
+    return s->p->backward;
 }
 
 /* Pass 4: fuse. What alone reads a product or drop path becomes a part of it: an add, a factor, or an
@@ -7631,6 +8400,7 @@ static void alo_pass_fuse(alo_planner *s) {
         alo_op *b = &p->ops[next], *c = &p->ops[last];
         if (next == p->backward || b->flags || !alo_is_own(s, y)) continue;
         if (!alo_same_extent(s, y, b->out[0])) continue;
+        if (alo_use(s, i, ALO_IN, ALO_OPERANDS, y) < next) continue; /* more is added to it */
         const int32_t other = b->in[b->in[0] == y];
         if (b->code == (back ? ALO_K_mul_da : ALO_K_add) && reads == 1 && other && other != y &&
             alo_same_extent(s, other, y) && alo_use(s, i - 1, ALO_IN, ALO_OPERANDS, other) >= next) {
@@ -7663,15 +8433,13 @@ static bool alo_is_cheap(const alo_planner *s, int32_t t, int at) {
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t x = alo_operand(op, k);
         of[k] = x ? &p->tensors[x] : NULL;
-        if (k < ALO_IN && p->tensors[alo_root(s, x)].segment == ALO_ARENA &&
-            alo_use(s, at - 1, 0, ALO_IN, x) == p->backward)
-            return false;
+        const bool mine = k < ALO_IN && p->tensors[alo_root(s, x)].segment == ALO_ARENA;
+        if (mine && alo_use(s, at - 1, 0, ALO_IN, x) == p->backward) return false;
     }
     return alo_cost(op->code, of, &p->attrs[op->attr]) <= alo_size_of(of[ALO_Y]);
 }
 
-/* Pass 5: again. What is cheap to make again is not kept: so a norm's input stays, which its piece reads, and
- * not its output. */
+/* Pass 5: again. What is cheap to make again is not kept: a norm's input stays, which its piece reads. */
 static void alo_pass_again(alo_planner *s) {
     alore_plan *p = s->p;
     for (int t = 0; t < p->tensor_count; ++t) s->marks[t].twin = 0;
@@ -7852,13 +8620,12 @@ static void alo_pass_lanes(alo_planner *s) {
     if (o->backend && o->backend->tasks && o->split > o->backend->tasks) o->split = o->backend->tasks;
 }
 
-/* In how many parts the tasks of a record run at once. Of a product 16 operations count as one number. */
-static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[], const alo_attr *attr,
-                     int samples) {
+/* In how many parts the tasks of a record run at once for n samples. 16 operations count as a number. */
+static int alo_parts(const alore_plan *p, int code, const alo_tensor *const t[], const alo_attr *a, int n) {
     const bool whole = alo_kernel_rows[code].how == ALO_HOW_whole;
-    const double cost = alo_cost(code, t, attr) / 16, numbers = alo_size_of(t[0]) + alo_size_of(t[ALO_Y]);
-    const double most = (whole || cost > numbers ? cost : numbers) * samples / ALO_GRAIN;
-    const int tasks = alo_tasks(code, t, attr, samples, p->level != NULL);
+    const double cost = alo_cost(code, t, a) / 16, numbers = alo_size_of(t[0]) + alo_size_of(t[ALO_Y]);
+    const double most = (whole || cost > numbers ? cost : numbers) * n / ALO_GRAIN;
+    const int tasks = alo_tasks(code, t, a, n, p->level != NULL);
     const int parts = tasks < p->opts.split ? tasks : p->opts.split;
     return most < 2 ? 1 : most < parts ? (int)most : parts;
 }
@@ -7875,9 +8642,9 @@ static double alo_record_cost(const alore_plan *p, int i, const alo_tensor *t[AL
 static void alo_pass_place(alo_planner *s) {
     alore_plan *p = s->p;
     alore_memory *mem = &p->memory;
-    p->holes = (alo_hole *)alo_keep(s, NULL, alo_zu(p->tensor_count + p->op_count) * sizeof *p->holes);
-    p->scratch_at = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_at);
-    p->scratch_each = (size_t *)alo_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_each);
+    p->holes = (alo_hole *)alo_plan_keep(s, NULL, alo_zu(p->tensor_count + p->op_count) * sizeof *p->holes);
+    p->scratch_at = (size_t *)alo_plan_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_at);
+    p->scratch_each = (size_t *)alo_plan_keep(s, NULL, alo_zu(p->op_count) * sizeof *p->scratch_each);
     if (s->status) return;
     for (int i = p->op_count - 1; i >= 0; --i) {
         const alo_op *op = &p->ops[i];
@@ -7949,10 +8716,6 @@ static alore_shape alo_base_shape(const alore_plan *p, int i, bool packed) {
     return shape;
 }
 
-static size_t alo_packed_bytes(const alore_plan *p, int i) {
-    return alo_mul(alo_count(alo_base_shape(p, i, true)), p->real);
-}
-
 /* Pass 11: report. Segments, and the sum of their bytes. */
 static void alo_pass_report(alo_planner *s) {
     alore_plan *p = s->p;
@@ -7971,7 +8734,8 @@ static void alo_pass_report(alo_planner *s) {
         *end = alo_align(*end, align);
     }
     for (int i = 0; i < p->param_count; ++i)
-        if (p->params[i].segment == ALO_BASE) mem->base = alo_sum(mem->base, alo_packed_bytes(p, i));
+        if (p->params[i].segment == ALO_BASE)
+            mem->base = alo_sum(mem->base, alo_mul(alo_count(alo_base_shape(p, i, true)), p->real));
     p->lane = mem->activations;
     mem->params = alo_mul(p->learns, p->real);
     mem->frozen = alo_mul(p->frozen, p->real);
@@ -8021,7 +8785,7 @@ static void alo_pass_cut(alo_planner *s) {
     const alo_tensor *of[ALO_OPERANDS];
     double all = 0, best = 0, before;
     int at = p->cut = p->once;
-    p->crossing = (int32_t *)alo_keep(s, NULL, alo_zu(p->tensor_count) * sizeof *p->crossing);
+    p->crossing = (int32_t *)alo_plan_keep(s, NULL, alo_zu(p->tensor_count) * sizeof *p->crossing);
     if (!p->crossing || !p->opts.train || p->opts.backend) return;
     for (int t = 0; t < p->tensor_count; ++t)
         s->marks[t].wanted = p->tensors[t].segment == ALO_PARAM || p->tensors[t].segment == ALO_FROZEN;
@@ -8036,18 +8800,9 @@ static void alo_pass_cut(alo_planner *s) {
     (void)alo_cross(s, p->cut);
 }
 
-static void alo_plan_free(alo_object *o) {
-    alore_plan *p = (alore_plan *)o;
-    if (!p) return;
-    for (int i = 0; i < p->block_count; ++i) alo_free(o->ctx, p->blocks[i].data, p->blocks[i].bytes);
-    alo_free(o->ctx, p->blocks, alo_zu(p->block_room) * sizeof *p->blocks);
-    alo_free(o->ctx, p->tensors, alo_zu(p->tensor_room) * sizeof *p->tensors);
-    alo_free(o->ctx, p->ops, alo_zu(p->op_room) * sizeof *p->ops);
-    alo_free(o->ctx, p->attrs, alo_zu(p->attr_room) * sizeof *p->attrs);
-    alo_object_free(o);
+ALORE_API void alore_plan_destroy(alore_plan *p) {
+    if (p) alo_object_free(&p->object);
 }
-
-ALORE_API void alore_plan_destroy(alore_plan *p) { alo_plan_free((alo_object *)p); }
 
 /* The plan's copy of the model, which it outlives; where parameters lie in their flat arrays. */
 static void alo_take_over(alo_planner *s) {
@@ -8058,8 +8813,8 @@ static void alo_take_over(alo_planner *s) {
     p->backbone = m->backbone;
     p->param_count = m->param_count;
     for (int a = 0; a < m->attr_count && !s->status; ++a) (void)alo_plan_attr(s, m->attrs[a]);
-    p->params = (alo_param *)alo_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
-    p->names = (char *)alo_keep(s, m->names, alo_zu(m->name_bytes));
+    p->params = (alo_param *)alo_plan_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
+    p->names = (char *)alo_plan_keep(s, m->names, alo_zu(m->name_bytes));
     for (int t = 0; t < m->tensor_count && !s->status; ++t) {
         const int32_t id = alo_plan_tensor(s, m->tensors[t]);
         if (s->status) return;
@@ -8067,7 +8822,7 @@ static void alo_take_over(alo_planner *s) {
         s->marks[id].need = (m->tensors[t].flags & ALO_LEARNS) != 0;
     }
     for (int i = 0; i < m->table_count && !s->status; ++i) {
-        const void *copy = alo_keep(s, m->tables[i].data, m->tables[i].bytes);
+        const void *copy = alo_plan_keep(s, m->tables[i].data, m->tables[i].bytes);
         for (int a = 0; a < m->attr_count; ++a) {
             if (m->attrs[a].table == m->tables[i].data) p->attrs[a].table = (const int32_t *)copy;
             if (m->attrs[a].values == m->tables[i].data) p->attrs[a].values = (const float *)copy;
@@ -8090,10 +8845,10 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     const alo_level *level = alo_level_of(ctx->config.isa);
     p->rows_fn = plain ? &alo_rows_f32_reference : &level->rows;
     p->level = plain || b ? NULL : level;
-    p->form = p->opts.precision == ALORE_BF16 ? ALO_PACK_BF16 :
-              p->opts.precision ? ALO_PACK_I8 : ALO_PACK_F32;
+    const alore_dtype in = p->opts.precision;
+    p->form = !in ? ALO_PACK_F32 : in == ALORE_BF16 ? ALO_PACK_BF16 : ALO_PACK_I8;
     p->own = (uint8_t)(alo_cpu() >> 8);
-    if (p->opts.precision && (!p->level || p->level->panel < 4))
+    if (in && (!p->level || p->level->panel < 4))
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "these kernels have products in F32 only");
     if (plain) memcpy(p->kernels, alo_table_f32, sizeof p->kernels);
     if (!plain) alo_level_kernels(level, p->kernels);
@@ -8110,27 +8865,17 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     return ALORE_OK;
 }
 
-/* UNSUPPORTED names the first op that the backend lacks. */
-static alore_status alo_check_kernels(alore_ctx *ctx, const alore_plan *p) {
-    for (int i = 0; i < p->op_count; ++i)
-        if (!p->kernels[p->ops[i].code])
-            return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s",
-                            alo_kernel_rows[p->ops[i].code].name);
-    return ALORE_OK;
-}
-
-ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *opts,
-                                         alore_plan **out) {
+ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *by, alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {
         alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
         alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report,
         alo_pass_cut};
-    alore_plan_opts o = ALORE_ZERO;
+    const alore_plan_opts none = ALORE_ZERO;
+    alore_plan_opts o = by ? *by : none;
     alore_ctx *ctx = alo_ctx(m);
     alore_status status;
     size_t total;
     const int most = m->block_count > 1 ? m->block_count - 1 : 0; /* the last block's forward just ran */
-    if (opts) o = *opts;
     *out = NULL;
     if (!m->finished) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the model is not finished");
     if (!o.batch) o.batch = 1;
@@ -8145,21 +8890,20 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                         o.split, o.span, o.align);
     if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s",
-                        o.train ? "training" : "inference",
-                        alore_dtype_name(o.precision) ? alore_dtype_name(o.precision) : "that type");
+                        o.train ? "training" : "inference", alore_dtype_name(o.precision));
     if (o.store && o.store != ALORE_BF16)
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "nothing is stored in %s; F32 and BF16 are there",
                         alore_dtype_name(o.store));
     if (!o.train) o.recompute = ALORE_KEEP;
     for (int k = o.recompute == ALORE_BLOCKS ? most : 0;; ++k) {
-        alo_planner s = {m, NULL, ctx, NULL, 0, k, ALORE_OK};
-        s.p = *out = (alore_plan *)alo_object_new(ctx, sizeof *s.p, alo_plan_free);
+        alo_planner s = {m, NULL, NULL, 0, 0, k, ALORE_OK};
+        s.p = *out = (alore_plan *)alo_object_new(ctx, sizeof *s.p, alo_object_free);
         if (!s.p) return ALORE_ERR_MEMORY;
         s.p->opts = o;
         s.p->real = o.dtype == ALORE_F64 ? 8 : 4;
         s.status = alo_choose_kernels(ctx, s.p);
         for (size_t i = 0; i < sizeof passes / sizeof *passes && !s.status; ++i) passes[i](&s);
-        alo_free(ctx, s.marks, alo_zu(s.mark_room) * sizeof *s.marks);
+        alo_release(&s.p->object, s.marks);
         status = s.status;
         total = s.p->memory.total;
         if (status || o.recompute != ALORE_TO_FIT || total <= o.limit || k == most) break;
@@ -8170,7 +8914,11 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
                           o.limit, total);
     if (!status && total == SIZE_MAX)
         status = alo_fail(ctx, ALORE_ERR_SHAPE, NULL, "the plan exceeds the address space");
-    if (!status) status = alo_check_kernels(ctx, *out);
+    for (int i = 0; !status && i < (*out)->op_count; ++i) {
+        const int k = (*out)->ops[i].code;
+        if ((*out)->kernels[k]) continue;
+        status = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "no kernel for %s", alo_kernel_rows[k].name);
+    }
     if (status) alore_plan_destroy(*out);
     if (status) *out = NULL;
     return status;
@@ -8194,8 +8942,7 @@ ALORE_API alore_param_info alore_param_at(const alore_plan *p, int index) {
     return none;
 }
 
-/* A line for each record: the place of each operand, its type if not the plan's own, of a view its root;
- * "+=" where it adds. */
+/* A line for each record: of each operand the place, a type not the plan's, a view's root, "+=" if added. */
 ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer *w) {
     static const char *const phases[] = {"once", "forward", "backward", "after"};
     static const char *const segments[] = {"?", "base", "param", "frozen", "grad", "once", "io", "arena"};
@@ -8239,7 +8986,6 @@ ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer 
  * order on one lane: sums have one order whatever the number of lanes and threads. Where there is one lane,
  * the tasks of a record are split; a sum is never. */
 
-/* Number i of an array of the plan's numbers. */
 static double alo_get_real(const alore_plan *p, const void *array, size_t i) {
     return p->real == 8 ? ((const double *)array)[i] : (double)((const float *)array)[i];
 }
@@ -8254,22 +9000,13 @@ static void *alo_resolve(const alore_run *run, int32_t t, int lane, int slot, in
     const alore_plan *p = run->plan;
     const alo_tensor *x = &p->tensors[t], *root = &p->tensors[x->root];
     const size_t offset = (size_t)root->offset, numbers = offset * p->real;
-    const size_t at[] = {0,
-                         offset * sizeof(alo_base),
-                         p->at_params + numbers,
-                         p->at_frozen + numbers,
-                         p->at_grads + alo_zu(slot) * p->grads * p->real + numbers,
-                         p->at_once + offset,
+    const size_t at[] = {0, offset * sizeof(alo_base), p->at_params + numbers, p->at_frozen + numbers,
+                         p->at_grads + alo_zu(slot) * p->grads * p->real + numbers, p->at_once + offset,
                          p->at_io + alo_zu(sample) * alo_tensor_bytes(p, root) + offset,
-                         p->at_arena + alo_zu(lane) * p->lane + offset};
+                         p->at_arena + alo_zu(lane) * p->lane + offset}; /* as the segments follow */
     unsigned char *begin = run->memory + at[root->segment];
     if (root->segment == ALO_BASE) memcpy(&begin, run->memory + at[ALO_BASE], sizeof begin);
     return begin + alo_zu(x->column) * p->real;
-}
-
-static bool alo_is_packed(const alore_run *run, int32_t t) {
-    const alo_tensor *root = &run->plan->tensors[run->plan->tensors[t].root];
-    return root->segment == ALO_BASE && ((const alo_base *)(const void *)run->memory)[root->offset].packed;
 }
 
 typedef struct alo_share { /* a record's tasks in parts, each with scratch of its own */
@@ -8292,15 +9029,18 @@ static void alo_share_run(void *arg, int part) {
 static void alo_record_run(const alore_run *run, int i, int lane, int group, bool split) {
     const alore_plan *p = run->plan;
     const alo_op *op = &p->ops[i];
+    const alo_base *base = (const alo_base *)(const void *)run->memory;
     bool once = i < p->once || i >= p->backward;
     int sample = group * p->opts.span, left = once ? 1 : run->pending - sample;
     alore_call c;
     memset(&c, 0, sizeof c);
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t t = alo_operand(op, k);
-        if (t) c.t[k] = &p->tensors[t];
-        if (t) c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
-        if (t && k == 1 && alo_is_packed(run, t)) c.form = p->form;
+        if (!t) continue;
+        const alo_tensor *root = &p->tensors[p->tensors[t].root];
+        c.t[k] = &p->tensors[t];
+        c.p[k] = alo_resolve(run, t, lane, group % p->slots, sample);
+        if (k == 1 && root->segment == ALO_BASE && base[root->offset].packed) c.form = p->form;
     }
     c.attr = &p->attrs[op->attr];
     c.rows_fn = p->rows_fn;
@@ -8312,14 +9052,10 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group, boo
     c.sample = run->samples + (uint64_t)sample;
     c.samples = left < p->opts.span ? left : p->opts.span;
     c.flags = op->flags;
-    alo_share s = {&c, p->kernels[op->code],
-                   alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL), 1, 0};
+    const int tasks = alo_tasks(op->code, c.t, c.attr, c.samples, p->level != NULL);
+    alo_share s = {&c, p->kernels[op->code], tasks, 1, p->scratch_each[i]};
     if (split && p->opts.split > 1) s.parts = alo_parts(p, op->code, c.t, c.attr, c.samples);
-    s.scratch = p->scratch_each[i];
-    if (s.parts > 1)
-        alo_parallel(run->ctx, alo_share_run, &s, s.parts);
-    else
-        s.kernel(&c, 0, s.tasks);
+    alo_parallel(run->ctx, alo_share_run, &s, s.parts);
 }
 
 static int alo_groups(const alore_run *run) { return (run->pending - 1) / run->plan->opts.span + 1; }
@@ -8335,7 +9071,7 @@ ALORE_API bool alore_cache_holds(const alore_cache *cache, uint32_t item) {
     return item < cache->kept && *alo_cache_word(cache, item) == ALO_HELD;
 }
 
-/* Does a tensor that crosses the cut go into the cache as BF16? */
+/* Does a tensor go into the cache as BF16? */
 static bool alo_is_rounded(const alo_tensor *t, alore_dtype dtype) {
     return dtype == ALORE_BF16 && t->dtype == ALORE_F32;
 }
@@ -8427,7 +9163,6 @@ static unsigned char *alo_grad_slot(const alore_run *run, int slot) {
     return run->memory + run->plan->at_grads + alo_zu(slot) * run->plan->grads * run->plan->real;
 }
 
-/* Forget the gradients and the samples they came from. */
 static void alo_forget(alore_run *run) {
     memset(alo_grad_slot(run, 0), 0, run->plan->memory.grads);
     run->samples = 0;
@@ -8506,8 +9241,8 @@ ALORE_API double alore_run_seconds(const alore_run *run) { return run->seconds; 
 
 /* Of an item that is there twice the first brings it. What a pass that failed left in words says nothing. */
 ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
-                                             int samples) {
-    const int n = samples ? samples : run->plan->opts.batch;
+                                             int n) {
+    if (!n) n = run->plan->opts.batch;
     if (cache->plan != run->plan || cache->weights != run->weights)
         return alo_fail(run->ctx, ALORE_ERR_ARGUMENT, NULL, "the cache is of another plan, or other weights");
     for (int s = n - 1; s >= 0; --s) {
@@ -8571,18 +9306,18 @@ static alore_status alo_base_tensor(const alore_run *run, int i, const alore_ten
     if (same || (q->segment == ALO_PARAM && !strncmp(name, "head.", 5))) return ALORE_OK;
     if (!t) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
     char want[64], have[96];
-    alo_text a = {want, sizeof want, 0}, b = {have, sizeof have, 0};
-    alo_put_shape(&a, shape);
+    alo_text b = {have, sizeof have, 0};
     for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
     alo_print(&b, t->rank ? "]" : "[]");
-    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name, want, have);
+    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name,
+                    alo_shape_text(want, shape), have);
 }
 
 /* Bytes for a converted copy of t, base tensor i; 0: a kernel may read what the file has. */
 static size_t alo_copy_bytes(const alore_plan *p, int i, const alore_tensor *t) {
     const bool aligned = (uintptr_t)t->data % sizeof(float) == 0;
     if (aligned && p->real == 4 && t->dtype == ALORE_F32 && alo_host_is_little()) return 0;
-    return alo_align(alo_mul(alo_count(p->params[i].shape), p->real), 64);
+    return alo_mul(alo_count(p->params[i].shape), p->real);
 }
 
 /* Add a tensor of the set's own. Its bytes, zeroed or to be written, or NULL and *s says why. */
@@ -8599,26 +9334,27 @@ static unsigned char *alo_add_own(alore_weights *w, const char *name, alore_dtyp
 typedef struct alo_packing {
     const alore_plan *p;
     const alore_tensor *from;
+    const alo_tensor *t;       /* [out, in] */
     float *to, *rows;          /* a panel's rows for each task */
     size_t panel_words;
-    int out, in, panels, tasks;
+    int tasks;
     bool plain;                /* f32, aligned, of this byte order */
     bool finite[64];           /* of each task */
 } alo_packing;
 
 static void alo_pack_task(void *arg, int task) {
     alo_packing *w = (alo_packing *)arg;
-    const size_t in = alo_zu(w->in);
-    const int panel = w->p->level->panel;
+    const size_t in = alo_zu(w->t->cols);
+    const int panel = w->p->level->panel, panels = (w->t->rows + panel - 1) / panel;
     float *const room = w->rows + alo_zu(task) * alo_zu(panel) * in;
     uint32_t bad = 0;
-    for (int q = w->panels * task / w->tasks; q < w->panels * (task + 1) / w->tasks; ++q) {
-        const int n = w->out - q * panel < panel ? w->out - q * panel : panel;
+    for (int q = panels * task / w->tasks; q < panels * (task + 1) / w->tasks; ++q) {
+        const int n = w->t->rows - q * panel < panel ? w->t->rows - q * panel : panel;
         const size_t first = alo_zu(q) * alo_zu(panel) * in;
         const float *rows = w->plain ? (const float *)w->from->data + first : room;
         if (!w->plain && !alore_tensor_read(w->from, first, alo_zu(n) * in, room)) bad = 1;
         for (size_t k = 0; k < alo_zu(n) * in; ++k) bad |= (alo_bits(rows[k]) & 0x7f800000u) == 0x7f800000u;
-        w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->in);
+        w->p->level->pack(w->p->form, w->to + alo_zu(q) * w->panel_words, rows, n, w->t->cols);
     }
     w->finite[task] = !bad;
 }
@@ -8647,24 +9383,22 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
     if (wide && !w.rows) s = ALORE_ERR_MEMORY;
     for (int i = 0; i < p->param_count && s == ALORE_OK; ++i) {
         const alo_param *q = &p->params[i];
-        const alo_tensor *t = &p->tensors[q->tensor];
         if (!q->base) continue;
         s = alo_base_tensor(&run, i, &w.from);
         if (s != ALORE_OK || !w.from) continue;
         if (q->segment != ALO_BASE) s = alore_weights_add(*packed, w.from);
         if (q->segment != ALO_BASE || s != ALORE_OK) continue;
         const alore_shape shape = alo_base_shape(p, i, true);
-        const alore_dtype words = alo_packs(p, i) && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
+        const bool packs = alo_packs(p, i);
+        const alore_dtype words = packs && p->form != ALO_PACK_F32 ? ALORE_U32 : ALORE_F32;
         w.to = (float *)(void *)alo_add_own(*packed, p->names + q->name, words, shape, false, &s);
+        if (!w.to) continue;
+        w.t = &p->tensors[q->tensor];
         w.plain = !alo_copy_bytes(p, i, w.from);
         w.panel_words = alo_zu(shape.dims[1]) * alo_zu(shape.dims[2]);
-        if (!w.to) continue;
-        w.out = t->rows;
-        w.in = t->cols;
-        w.panels = (t->rows + p->level->panel - 1) / p->level->panel;
-        if (!alo_packs(p, i)) s = alo_take(&run, w.from, w.to);
-        else alo_parallel(ctx, alo_pack_task, &w, w.tasks);
-        for (int k = 0; k < w.tasks && s == ALORE_OK && alo_packs(p, i); ++k)
+        if (packs) alo_parallel(ctx, alo_pack_task, &w, w.tasks);
+        else s = alo_take(&run, w.from, w.to);
+        for (int k = 0; k < w.tasks && s == ALORE_OK && packs; ++k)
             if (!w.finite[k]) s = alo_take(&run, w.from, NULL); /* which says what is wrong */
         if (mapped) alo_give_back(mapped, w.from);
     }
@@ -8676,9 +9410,8 @@ ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weigh
     return s;
 }
 
-/* Bind a run with its memory, and start from seed 0. Copies of base tensors go to `room`; NULL: none may. */
-static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_weights *base,
-                             unsigned char *room) {
+/* Bind a run with its memory, and start from seed 0. `o` keeps copies of base tensors; NULL: none may be. */
+static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_weights *base, alo_object *o) {
     if (base && base->origin && !p->level) base = base->origin;
     run->ctx = p->object.ctx;
     run->plan = p;
@@ -8693,15 +9426,15 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         alore_status s = alo_base_tensor(run, i, &t);
         if (s != ALORE_OK) return s;
         const size_t copy = base->origin ? 0 : alo_copy_bytes(p, i, t);
-        const void *data = copy ? room : t->data;
-        if (!data)
+        void *own = copy && o ? alo_keep_raw(o, copy, ALO_WIDE) : NULL;
+        if (copy && o && !own) return ALORE_ERR_MEMORY;
+        if (copy && !o)
             return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
                             t->name, alore_dtype_name(t->dtype));
         const bool packed = base->origin && alo_packs(p, i);
-        if (!base->origin) s = alo_take(run, t, copy ? room : NULL); /* packing has looked */
+        if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
-        if (copy) room += copy;
-        const alo_base entry = {data, packed};
+        const alo_base entry = {own ? own : t->data, packed};
         memcpy(run->memory + alo_zu(i) * sizeof entry, &entry, sizeof entry);
     }
     return alore_run_reset(run, 0);
@@ -8720,26 +9453,20 @@ ALORE_API alore_status alore_run_bind(alore_run *run, const alore_plan *p, const
     return alo_bind(run, p, base, NULL);
 }
 
-typedef struct alo_run_object { /* then its memory, then the tensors that it converted */
+typedef struct alo_run_object { /* then its memory; its pieces are tensors that it converted */
     alo_object object;
     alore_run run;
 } alo_run_object;
 
 ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights *base, alore_run **out) {
-    size_t align = alo_zu(p->opts.align), total = alo_align(p->memory.total, align);
-    size_t bytes = alo_sum(total, sizeof(alo_run_object) + align);
+    const size_t align = alo_zu(p->opts.align);
+    const size_t bytes = alo_sum(p->memory.total, sizeof(alo_run_object) + align);
     *out = NULL;
-    if (base && base->origin && !p->level) base = base->origin;
-    for (int i = 0; i < p->param_count; ++i) {
-        const alore_tensor *t = alore_weights_find(base, p->names + p->params[i].name);
-        if (t && p->params[i].segment == ALO_BASE && !base->origin)
-            bytes = alo_sum(bytes, alo_copy_bytes(p, i, t));
-    }
     alo_run_object *r = (alo_run_object *)alo_object_new(p->object.ctx, bytes, alo_object_free);
     if (!r) return ALORE_ERR_MEMORY;
     r->run.owner = &r->object;
     r->run.memory = (unsigned char *)(r + 1) + (align - (uintptr_t)(r + 1) % align);
-    alore_status s = alo_bind(&r->run, p, base, r->run.memory + total);
+    alore_status s = alo_bind(&r->run, p, base, &r->object);
     *out = s == ALORE_OK ? &r->run : NULL;
     if (s != ALORE_OK) alo_object_free(&r->object);
     return s;
@@ -8749,24 +9476,54 @@ ALORE_API void alore_run_destroy(alore_run *run) {
     if (run && run->owner) alo_object_free(run->owner);
 }
 
+/* Number k of what a parameter starts with. */
+static float alo_start_of(alore_start start, uint64_t seed, uint64_t stream, size_t k) {
+    switch (start.kind) {
+    case 1: return start.a * (2.0f * alore_random_uniform(seed, stream, k) - 1.0f);
+    case 2: return start.a + start.b * alore_random_normal(seed, stream, k);
+    case 3: return (float)(int)((k & 1 ? start.b : start.a) * alore_random_uniform(seed, stream, k));
+    default: return start.a;
+    }
+}
+
+/* The lengths of the rows of a base tensor, from row `first` on; a weight that is new has none. */
+static alore_status alo_start_lengths(const alore_run *run, const alo_param *q, void *to) {
+    const int i = (int)q->start.a;
+    const alore_tensor *t = NULL;
+    const alore_status s = alo_base_tensor(run, i, &t);
+    const size_t cols = alo_zu(run->plan->tensors[run->plan->params[i].tensor].cols);
+    for (size_t k = 0; k < alo_count(q->shape) && s == ALORE_OK; ++k) {
+        alo_sum_t sum = 0;
+        for (size_t j = 0; t && j < cols; ++j) {
+            float x;
+            (void)alore_tensor_read(t, ((size_t)q->start.b + k) * cols + j, 1, &x);
+            sum += (alo_sum_t)x * (alo_sum_t)x;
+        }
+        alo_set_real(run->plan, to, k, (double)alo_sqrt((float)sum));
+    }
+    return s;
+}
+
+/* Write what parameter i starts with for a seed: of what was there the file's numbers, if it has them. */
+static alore_status alo_start_param(const alore_run *run, int i, uint64_t seed) {
+    const alo_param *q = &run->plan->params[i];
+    const char *name = run->plan->names + q->name;
+    const uint64_t stream = alo_hash(name, strlen(name), 0);
+    const alore_tensor *t = NULL;
+    void *to = alo_resolve(run, q->tensor, 0, 0, 0);
+    alore_status s = q->base ? alo_base_tensor(run, i, &t) : ALORE_OK;
+    if (s == ALORE_OK && t) return alo_take(run, t, to);
+    if (q->start.kind == 4) return alo_start_lengths(run, q, to);
+    for (size_t k = 0; k < alo_count(q->shape) && s == ALORE_OK; ++k)
+        alo_set_real(run->plan, to, k, (double)alo_start_of(q->start, seed, stream, k));
+    return s;
+}
+
 ALORE_API alore_status alore_run_reset(alore_run *run, uint64_t seed) {
     const alore_plan *p = run->plan;
     for (int i = 0; i < p->param_count; ++i) {
-        const alo_param *q = &p->params[i];
-        const char *name = p->names + q->name;
-        const uint64_t stream = alo_hash(name, strlen(name), 0);
-        const alore_tensor *t = NULL;
-        if (q->segment == ALO_BASE) continue;
-        void *to = alo_resolve(run, q->tensor, 0, 0, 0);
-        alore_status s = q->base ? alo_base_tensor(run, i, &t) : ALORE_OK;
-        if (s == ALORE_OK && t) s = alo_take(run, t, to);
+        const alore_status s = p->params[i].segment == ALO_BASE ? ALORE_OK : alo_start_param(run, i, seed);
         if (s != ALORE_OK) return s;
-        for (size_t k = 0; k < alo_count(q->shape) && !t; ++k) {
-            float v = q->start.a;
-            if (q->start.kind == 1) v = q->start.a * (2.0f * alore_random_uniform(seed, stream, k) - 1.0f);
-            if (q->start.kind == 2) v = q->start.a + q->start.b * alore_random_normal(seed, stream, k);
-            alo_set_real(p, to, k, (double)v);
-        }
     }
     memset(run->memory + p->at_moments, 0, p->memory.optimizer);
     run->seed = seed;
@@ -8813,7 +9570,6 @@ static void alo_flat_run(alo_flat *f, alore_task task, size_t count) {
     if (count) alo_parallel(f->run->ctx, task, f, (int)((count - 1) / f->part) + 1);
 }
 
-/* Where a part ends. */
 static size_t alo_flat_end(const alo_flat *f, int part) {
     const size_t end = alo_zu(part + 1) * f->part;
     return end < f->count ? end : f->count;
@@ -8833,7 +9589,6 @@ static void alo_sum_slots(void *arg, int part) {
     }
 }
 
-/* Sum the slots, then run the once records' backward on the sum. */
 static void alo_reduce(alore_run *run) {
     const alore_plan *p = run->plan;
     alo_flat f = ALORE_ZERO;
@@ -8895,7 +9650,6 @@ static void alo_step_part(void *arg, int part) {
     }
 }
 
-/* b to the power of n, by squaring. */
 static double alo_power(double b, uint64_t n) {
     double x = 1;
     for (; n; n >>= 1, b *= b)
@@ -8953,41 +9707,90 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
  * a run: seed, step, parameters and moments, little-endian, with a tag of the caller's and a checksum. Both
  * are checked whole before anything is taken over. */
 
-/* Element i of a tensor's data, rounded to its type: F32, F16, BF16 or F64. */
+/* Element i of a tensor's data, rounded to its type: F32, F16, BF16, F64 or I32. */
 static void alo_store(unsigned char *data, alore_dtype dtype, size_t i, double v) {
     size_t bytes = alore_dtype_bytes(dtype);
     uint64_t bits = alo_bits((float)v);
     if (dtype == ALORE_F64) memcpy(&bits, &v, sizeof bits);
     if (dtype == ALORE_F16) bits = alore_float_to_half((float)v);
     if (dtype == ALORE_BF16) bits = alore_float_to_bfloat((float)v);
+    if (dtype == ALORE_I32) bits = (uint32_t)(int32_t)v;
     for (size_t k = 0; k < bytes; ++k) data[i * bytes + k] = (unsigned char)(bits >> 8 * k);
+}
+
+/* Take parameter i from the adapter's tensor. To a part of the network the leading rows and columns of a
+ * frozen matrix may be enough. */
+static alore_status alo_take_param(const alore_run *run, int i, const alore_tensor *t, bool part, void *to) {
+    const alo_param *q = &run->plan->params[i];
+    const size_t have = t->bytes / alore_dtype_bytes(t->dtype), want = alo_count(q->shape);
+    const size_t rows = alo_zu(q->shape.dims[0]), cols = want / rows;
+    if (have == want) return alo_take(run, t, to);
+    if (!part || q->segment != ALO_FROZEN || t->rank != 2 || t->dims[0] < rows || t->dims[1] < cols)
+        return alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name, "%s: the network has %z numbers, the adapter %z",
+                        t->name, want, have);
+    for (size_t k = 0; k < want && to; ++k) {
+        float x = 0;
+        (void)alore_tensor_read(t, k / cols * (size_t)t->dims[1] + k % cols, 1, &x);
+        alo_set_real(run->plan, to, k, (double)x);
+    }
+    return ALORE_OK;
+}
+
+/* Indices lie inside what they point into. */
+static alore_status alo_check_indices(const alore_run *run, const alo_param *q, const alore_tensor *t) {
+    for (size_t k = 0; k < alo_count(q->shape) && q->start.kind == 3; ++k) {
+        const float most = k & 1 ? q->start.b : q->start.a;
+        float x = 0;
+        (void)alore_tensor_read(t, k, 1, &x);
+        if (!(x >= 0 && x < most && x == (float)(int)x))
+            return alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name,
+                            "%s: index %u is %g, not a whole number below %g", t->name, (uint64_t)k,
+                            (double)x, (double)most);
+    }
+    return ALORE_OK;
+}
+
+/* A frozen tensor that a seed makes again: random numbers. */
+static bool alo_is_drawn(const alo_param *q) {
+    return q->segment == ALO_FROZEN && (q->start.kind == 1 || q->start.kind == 2);
+}
+
+/* The seed that an adapter's metadata names. */
+static bool alo_adapter_seed(const alore_weights *adapter, uint64_t *seed) {
+    const char *text = alore_weights_meta(adapter, "alore.seed");
+    *seed = 0;
+    for (const char *at = text; at && *at; ++at) {
+        if (*at < '0' || *at > '9' || *seed > (UINT64_MAX - 9) / 10) return false;
+        *seed = *seed * 10 + (uint64_t)(*at - '0');
+    }
+    return text && *text;
 }
 
 /* Take the plan's parameters from the adapter; with `all` it holds no others. The first pass only looks. */
 static alore_status alo_load_params(alore_run *run, const alore_weights *adapter, bool all) {
     const alore_plan *p = run->plan;
+    uint64_t seed;
     for (int pass = 0; pass < 2; ++pass) {
         for (int i = 0; i < p->param_count; ++i) {
             const alo_param *q = &p->params[i];
             const char *name = p->names + q->name;
             const alore_tensor *t = alore_weights_find(adapter, name);
             if (q->segment == ALO_BASE) continue;
-            if (!t) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the adapter has no %s", name);
-            size_t have = t->bytes / alore_dtype_bytes(t->dtype), want = alo_count(q->shape);
-            if (have != want)
-                return alo_fail(run->ctx, ALORE_ERR_SHAPE, name,
-                                "%s: the network has %z numbers, the adapter %z", name, want, have);
-            alore_status s = alo_take(run, t, pass ? alo_resolve(run, q->tensor, 0, 0, 0) : NULL);
+            const bool drawn = !t && alo_is_drawn(q) && alo_adapter_seed(adapter, &seed);
+            if (!t && !drawn) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the adapter has no %s", name);
+            alore_status s = ALORE_OK;
+            if (drawn && pass) s = alo_start_param(run, i, seed);
+            if (t) s = alo_take_param(run, i, t, !all, pass ? alo_resolve(run, q->tensor, 0, 0, 0) : NULL);
+            if (t && s == ALORE_OK && !pass) s = alo_check_indices(run, q, t);
             if (s != ALORE_OK) return s;
         }
-        for (int i = 0; all && !pass && i < alore_weights_count(adapter); ++i) {
+        for (int i = 0, k; all && !pass && i < alore_weights_count(adapter); ++i) {
             const char *name = alore_weights_at(adapter, i)->name;
-            bool made = false;
-            for (const alo_param *q = p->params; !made && q < p->params + p->param_count; ++q)
-                made = q->segment != ALO_BASE && !strcmp(p->names + q->name, name);
-            if (!made)
-                return alo_fail(run->ctx, ALORE_ERR_NAME, name,
-                                "the adapter holds %s, which its rules do not make", name);
+            for (k = 0; k < p->param_count; ++k)
+                if (p->params[k].segment != ALO_BASE && !strcmp(p->names + p->params[k].name, name)) break;
+            if (k < p->param_count) continue;
+            return alo_fail(run->ctx, ALORE_ERR_NAME, name,
+                            "the adapter holds %s, which its rules do not make", name);
         }
     }
     return ALORE_OK;
@@ -8997,37 +9800,58 @@ ALORE_API alore_status alore_run_load(alore_run *run, const alore_weights *adapt
     return alo_load_params(run, adapter, true);
 }
 
-ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **adapter) {
+/* Does the run's seed make what the frozen tensor holds? */
+static bool alo_seed_makes(const alore_run *run, const alo_param *q) {
+    const char *name = run->plan->names + q->name;
+    const uint64_t stream = alo_hash(name, strlen(name), 0);
+    const void *now = alo_resolve(run, q->tensor, 0, 0, 0);
+    for (size_t k = 0; k < alo_count(q->shape) && alo_is_drawn(q); ++k)
+        if (alo_get_real(run->plan, now, k) != (double)alo_start_of(q->start, run->seed, stream, k))
+            return false;
+    return alo_is_drawn(q);
+}
+
+/* The run's parameters as a set; unless `all`, without what its seed makes again. */
+static alore_status alo_export(const alore_run *run, bool all, alore_weights **adapter) {
     const alore_plan *p = run->plan;
     const uint64_t base = alore_weights_fingerprint(run->weights);
-    char digits[17];
-    alo_text hex = {digits, sizeof digits, 0}, frozen = {NULL, 0, 0};
+    char digits[17], decimal[24];
+    alo_text hex = {digits, sizeof digits, 0}, frozen = {NULL, 0, 0}, seed = {decimal, sizeof decimal, 0};
     alore_weights *w = NULL;
     alore_status s = alore_weights_create(run->ctx, &w);
     for (int i = 0; i < p->param_count && s == ALORE_OK; ++i) {
         const alo_param *q = &p->params[i];
         if (q->segment == ALO_BASE) continue;
+        if (!all && alo_seed_makes(run, q)) {
+            if (!seed.used) alo_print(&seed, "%u", run->seed);
+            continue;
+        }
         if (q->segment == ALO_FROZEN) frozen.bytes += strlen(p->names + q->name) + 1;
         const void *from = alo_resolve(run, q->tensor, 0, 0, 0);
-        unsigned char *to = alo_add_own(w, p->names + q->name, ALORE_F32, q->shape, true, &s);
+        const alore_dtype dtype = q->start.kind == 3 ? ALORE_I32 : ALORE_F32;
+        unsigned char *to = alo_add_own(w, p->names + q->name, dtype, q->shape, true, &s);
         for (size_t k = 0; to && k < alo_count(q->shape); ++k)
-            alo_store(to, ALORE_F32, k, alo_get_real(p, from, k));
+            alo_store(to, dtype, k, alo_get_real(p, from, k));
     }
     for (int i = 60; i >= 0; i -= 4) alo_put_uint(&hex, base >> i & 15, 16);
     if (s == ALORE_OK) s = alore_weights_set_meta(w, "alore.rules", p->names + p->rules);
     if (s == ALORE_OK && p->backbone) s = alore_weights_set_meta(w, "alore.backbone", p->names + p->backbone);
     if (s == ALORE_OK && run->weights) s = alore_weights_set_meta(w, "alore.base", digits);
+    if (s == ALORE_OK && seed.used) s = alore_weights_set_meta(w, "alore.seed", decimal);
     if (s == ALORE_OK && frozen.bytes) {
-        frozen.data = (char *)alo_new(run->ctx, frozen.bytes);
+        frozen.data = (char *)alo_keep(&w->object, frozen.bytes, NULL, 0);
         for (int i = 0; frozen.data && i < p->param_count; ++i)
-            if (p->params[i].segment == ALO_FROZEN)
+            if (p->params[i].segment == ALO_FROZEN && alore_weights_find(w, p->names + p->params[i].name))
                 alo_print(&frozen, frozen.used ? ",%s" : "%s", p->names + p->params[i].name);
         s = frozen.data ? alore_weights_set_meta(w, "alore.frozen", frozen.data) : ALORE_ERR_MEMORY;
-        alo_free(run->ctx, frozen.data, frozen.bytes);
     }
     if (s != ALORE_OK) alore_weights_destroy(w);
     *adapter = s == ALORE_OK ? w : NULL;
     return s;
+}
+
+ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **adapter) {
+    return alo_export(run, run->plan->opts.frozen, adapter);
 }
 
 /* ---- Checkpoints ----
@@ -9062,13 +9886,12 @@ static void alo_seal(alo_sealed *w, const void *numbers, size_t size, size_t cou
     }
 }
 
-ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *tag,
-                                              const alore_writer *writer) {
+ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *tag, const alore_writer *by) {
     const alore_plan *p = run->plan;
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     const uint64_t version = ALO_CHECKPOINT_VERSION | (uint64_t)p->real << 32;
     const uint64_t head[] = {ALO_CHECKPOINT_MARK, version, run->seed, run->step, p->learns, moments, n};
-    alo_sealed w = {writer, 0, true};
+    alo_sealed w = {by, 0, true};
     if (run->samples)
         return alo_fail(run->ctx, ALORE_ERR_ORDER, NULL,
                         "a checkpoint stands between steps; %u samples are pending", run->samples);
@@ -9080,10 +9903,9 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
     return w.fine ? ALORE_OK : alo_fail(run->ctx, ALORE_ERR_IO, NULL, "the writer hook failed");
 }
 
-ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, const void *data,
-                                             size_t bytes) {
+ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, const void *of, size_t bytes) {
     const alore_plan *p = run->plan;
-    const unsigned char *at = (const unsigned char *)data;
+    const unsigned char *at = (const unsigned char *)of;
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     uint64_t head[7];
     const size_t least = sizeof head + 8;
@@ -9125,6 +9947,7 @@ typedef struct alo_merging {
     const alore_model *m;
     const alore_weights *base, *adapter;
     alore_merge_opts opts;
+    alore_weights *whole; /* the adapter with what its seed makes */
     alore_weights *out;
     alore_merge_report report;
     const alo_site *site; /* the one at hand */
@@ -9133,6 +9956,7 @@ typedef struct alo_merging {
     size_t in, cols, rows; /* rows of its matrix: of a norm, whose y = x * w + b, 1 */
     double *x, *y;         /* [ALO_PROBE_ROWS, in] and [ALO_PROBE_ROWS, out] */
     double *found, *kept;  /* [rows + 1, out]: w, then b; as found, as stored */
+    size_t bytes;          /* of the four */
 } alo_merging;
 
 /* Make a run of the model with both files, in place of the last; `all`: the adapter holds nothing else. */
@@ -9142,13 +9966,15 @@ static alore_status alo_merge_open(alo_merging *g, const alore_model *m, const a
     g->run = NULL;
     alore_status s = alore_plan_create(m, o, &g->plan);
     if (s == ALORE_OK) s = alore_run_create(g->plan, g->base, &g->run);
-    return s == ALORE_OK ? alo_load_params(g->run, g->adapter, all) : s;
+    if (s == ALORE_OK) s = alo_load_params(g->run, all ? g->adapter : g->whole, all);
+    return s == ALORE_OK && all ? alo_export(g->run, true, &g->whole) : s;
 }
 
 /* Hand the new set over, or free it where the work failed. */
 static alore_status alo_merge_end(alo_merging *g, alore_status s, alore_weights **out) {
     alore_run_destroy(g->run);
     alore_plan_destroy(g->plan);
+    alore_weights_destroy(g->whole);
     if (s != ALORE_OK) alore_weights_destroy(g->out);
     *out = s == ALORE_OK ? g->out : NULL;
     return s;
@@ -9170,6 +9996,7 @@ static alore_status alo_probe_open(alo_merging *g, bool strip) {
         host->block = site->block;
         alore_blocks(host, site->blocks);
         alore_grid(host, site->prefix, site->height, site->width);
+        alore_hidden(host, site->hidden);
         alore_id x = alore_input(host, "x", ALORE_F32, ALO_PROBE_ROWS, site->in);
         bool norm = site->host == ALORE_HOST_NORM;
         alore_output(host, "y",
@@ -9297,7 +10124,8 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
     return ALORE_OK;
 }
 
-static alore_status alo_merge_site(alo_merging *g, const alo_site *site) {
+/* Evaluate a site: `found` is its matrix and bias. Freed by alo_site_end. */
+static alore_status alo_site_find(alo_merging *g, const alo_site *site) {
     alore_ctx *ctx = alo_ctx(g->m);
     const char *name = alo_name(g->m, site->name);
     if (site->s.host != ALORE_HOST_LINEAR && site->s.host != ALORE_HOST_NORM)
@@ -9310,20 +10138,29 @@ static alore_status alo_merge_site(alo_merging *g, const alo_site *site) {
     g->in = alo_zu(site->s.in);
     g->cols = alo_zu(site->s.out);
     g->rows = site->s.host == ALORE_HOST_NORM ? 1 : g->in;
-    const size_t bias = alo_mul(g->rows, g->cols), form = alo_sum(bias, g->cols);
+    const size_t form = alo_sum(alo_mul(g->rows, g->cols), g->cols);
     const size_t probe = alo_mul(ALO_PROBE_ROWS, alo_sum(g->in, g->cols));
-    const size_t bytes = alo_mul(alo_sum(alo_mul(2, form), probe), sizeof *g->x);
-    g->x = (double *)alo_new(ctx, bytes);
+    g->bytes = alo_mul(alo_sum(alo_mul(2, form), probe), sizeof *g->x);
+    g->x = (double *)alo_new(ctx, g->bytes);
     if (!g->x) return ALORE_ERR_MEMORY;
     g->y = g->x + ALO_PROBE_ROWS * g->in;
     g->found = g->x + probe;
     g->kept = g->found + form;
-    alore_status s = alo_probe_find(g, true);
-    if (s == ALORE_OK) s = alo_probe_find(g, false);
+    const alore_status s = alo_probe_find(g, true);
+    return s == ALORE_OK ? alo_probe_find(g, false) : s;
+}
+
+static void alo_site_end(alo_merging *g) {
+    alo_free(alo_ctx(g->m), g->x, g->bytes);
+    g->x = NULL;
+}
+
+static alore_status alo_merge_site(alo_merging *g, const alo_site *site) {
+    alore_status s = alo_site_find(g, site);
     if (s == ALORE_OK) s = alo_put_merged(g, "weight", site->weight, 0);
-    if (s == ALORE_OK) s = alo_put_merged(g, "bias", alore_dims(site->s.out, 0, 0, 0), bias);
+    if (s == ALORE_OK) s = alo_put_merged(g, "bias", alore_dims(site->s.out, 0, 0, 0), g->rows * g->cols);
     if (s == ALORE_OK) s = alo_certify(g);
-    alo_free(ctx, g->x, bytes);
+    alo_site_end(g);
     return s;
 }
 
@@ -9376,74 +10213,114 @@ ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *ba
     return alo_merge_end(&g, s, merged);
 }
 
-/* ---- Plain LoRA ---- */
-/* The numbers of the parameters that a rule made at the site: the shared ones, then its own, in order. */
-static alore_status alo_lora_params(const alo_merging *g, const char *method, const float *values[8]) {
-    const alore_model *m = g->m;
-    char own[300], kind[64], all[64];
-    alo_text a = {own, sizeof own, 0}, b = {kind, sizeof kind, 0}, c = {all, sizeof all, 0};
-    int n = 0;
-    alo_print(&a, "%s.%s.", alo_name(m, g->site->name), method);
-    alo_print(&b, "%s.%s.", method, alore_kind_name(g->site->s.kind));
-    alo_print(&c, "%s.", method);
-    for (int i = 0; i < 2 * m->param_count; ++i) {
-        const alo_param *q = &m->params[i % m->param_count];
-        const char *name = alo_name(m, q->name);
-        bool plain = !strncmp(name, all, c.used) && !strchr(name + c.used, '.');
-        bool wanted =
-            i < m->param_count ? plain || !strncmp(name, kind, b.used) : !strncmp(name, own, a.used);
-        if (q->segment == ALO_BASE || !wanted) continue;
-        if (n == 8) return alo_fail(alo_ctx(m), ALORE_ERR_CAPACITY, own, "more than 8 tensors at one site");
-        values[n++] = (const float *)alo_resolve(g->run, q->tensor, 0, 0, 0);
+/* ---- Plain LoRA ----
+ * The site's matrix as it is found, less the host's, is factored by crosses: the largest number's column
+ * times its row is taken off until nothing is left. So every affine site has a LoRA form, whatever made it; a
+ * bias that changed is written as one that was unfrozen. */
+
+/* The host's weight or bias as the adapter or the base has it, from number `first` on in `to` [in, out]. */
+static void alo_read_host(const alo_merging *g, const char *part, size_t first, double *to) {
+    char name[300];
+    alo_text full = {name, sizeof name, 0};
+    alo_print(&full, "%s.%s", alo_name(g->m, g->site->name), part);
+    const alore_tensor *learnt = alore_weights_find(g->adapter, name);
+    const alore_tensor *t = learnt ? learnt : alore_weights_find(g->base, name);
+    const size_t rows = first ? g->cols : g->in * g->cols, in = first ? 1 : g->in;
+    for (size_t i = 0; i < rows; ++i) {
+        float x = 0;
+        if (t) (void)alore_tensor_read(t, i, 1, &x);
+        to[first + i % in * g->cols + i / in] = (double)x;
     }
-    return ALORE_OK;
 }
 
-/* A and B of one site, and its rule. The host's matrix is the run's: what it learnt, else the base's. */
-static alore_status alo_lora_site(alo_merging *g, const alo_site *site, const alo_rule *r, alo_text *rules) {
+/* The rank of e [in, out], which is used up, and its factors [in, rank], [rank, out]: column k of the one is
+ * left[k in ..]. */
+static size_t alo_crosses(double *e, size_t in, size_t out, double least, float *left, float *right) {
+    for (size_t rank = 0;; ++rank) {
+        size_t at = 0;
+        double most = 0;
+        for (size_t i = 0; i < in * out; ++i)
+            if ((e[i] < 0 ? -e[i] : e[i]) > most) {
+                most = e[i] < 0 ? -e[i] : e[i];
+                at = i;
+            }
+        if (!(most > least) || rank == in || rank == out) return rank;
+        const double pivot = e[at], *row = e + at / out * out;
+        for (size_t j = 0; j < out; ++j) right[rank * out + j] = (float)row[j];
+        for (size_t i = 0; i < in; ++i) {
+            const double by = e[i * out + at % out] / pivot;
+            left[rank * in + i] = (float)by;
+            for (size_t j = 0; j < out && i != at / out; ++j) e[i * out + j] -= by * row[j];
+        }
+        for (size_t j = 0; j < out; ++j) e[at / out * out + j] = 0;
+    }
+}
+
+/* A and B of one site, and its rule. */
+static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text *rules) {
     alore_ctx *ctx = alo_ctx(g->m);
     const char *name = alo_name(g->m, site->name);
-    const float *values[8] = {NULL};
+    const size_t in = alo_zu(site->s.in), out = alo_zu(site->s.out), least = in < out ? in : out;
+    const size_t bytes = alo_mul(alo_mul(alo_sum(in, out), least), sizeof(float));
+    double most = 0;
     char full[300];
-    alore_recipe recipe = r->recipe;
-    recipe.parts = r->parts;
-    if (!r->method->factors || recipe.place == ALORE_PLACE_OUTPUT || r->parts[0] || site->rules > 1 ||
-        site->groups > 1 || site->s.host != ALORE_HOST_LINEAR)
-        return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name,
-                        "%s at %s has no plain LoRA form (one rule, before or beside a whole linear layer)",
-                        alo_name(g->m, r->text), name);
-    int rank = r->method->factors(&site->s, &recipe, values, NULL, NULL, NULL);
-    size_t in = alo_zu(site->s.in), out = alo_zu(site->s.out), k = alo_zu(rank);
-    size_t bytes = alo_mul(alo_sum(alo_mul(in, out), alo_mul(alo_sum(in, out), k)), sizeof(float));
-    float *host = (float *)alo_new(ctx, bytes);
-    if (!host) return ALORE_ERR_MEMORY;
-    float *left = host + in * out, *right = left + in * k;
-    g->site = site;
-    alore_status s = alo_lora_params(g, r->method->name, values);
+    if (site->s.host != ALORE_HOST_LINEAR)
+        return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s is no linear layer: it has no plain LoRA form",
+                        name);
+    float *left = (float *)alo_new(ctx, bytes), *right = left + in * least;
+    if (!left) return ALORE_ERR_MEMORY;
+    alore_status s = alo_site_find(g, site);
     if (s == ALORE_OK) {
-        alo_text t = {full, sizeof full, 0};
-        alo_print(&t, "%s.weight", name);
-        const alo_param *q = &g->m->params[alo_param_find(g->m, full)];
-        const float *matrix = (const float *)alo_resolve(g->run, q->tensor, 0, 0, 0);
-        for (size_t i = 0; i < in * out; ++i) host[i % in * out + i / in] = matrix[i];
-        (void)r->method->factors(&site->s, &recipe, values, host, left, right);
+        alo_read_host(g, "weight", 0, g->kept);
+        alo_read_host(g, "bias", in * out, g->kept);
+        for (size_t i = 0; i < in * out; ++i)
+            if (most < (g->found[i] < 0 ? -g->found[i] : g->found[i]))
+                most = g->found[i] < 0 ? -g->found[i] : g->found[i];
     }
-    for (int b = 0; b < 2 && s == ALORE_OK; ++b) {
-        alo_text t = {full, sizeof full, 0};
-        alore_shape shape = b ? alore_dims(rank, site->s.out, 0, 0) : alore_dims(site->s.in, rank, 0, 0);
-        alo_print(&t, "%s.lora.%s", name, b ? "B" : "A");
-        unsigned char *to = alo_add_own(g->out, full, ALORE_F32, shape, true, &s);
-        for (size_t i = 0; to && i < alo_count(shape); ++i)
-            alo_store(to, ALORE_F32, i, (double)(b ? right : left)[i]);
+    bool moved = false; /* the bias, by more than the rounding of its sums */
+    for (size_t j = in * out; j < (in + 1) * out && s == ALORE_OK; ++j) {
+        const double by = g->found[j] - g->kept[j];
+        moved = moved || by > 1e-12 * most || by < -1e-12 * most;
     }
-    alo_print(rules, rules->used ? ";lora:rank=%d@%s" : "lora:rank=%d@%s", rank, name);
-    alo_free(ctx, host, bytes);
+    if (moved && site->no_bias)
+        s = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s has no bias, which plain LoRA could move", name);
+    if (s != ALORE_OK) {
+        alo_site_end(g);
+        alo_free(ctx, left, bytes);
+        return s;
+    }
+    double *e = g->found; /* the update */
+    for (size_t i = 0; i < in * out; ++i) e[i] -= g->kept[i];
+    size_t rank = alo_crosses(e, in, out, most * (g->plan->real == 4 ? 4e-6 : 1e-13), left, right);
+    for (size_t k = 0; k < rank; ++k) /* what the factors make of the host, for the certificate */
+        for (size_t i = 0; i < in * out; ++i)
+            g->kept[i] += (double)left[k * in + i / out] * (double)right[k * out + i % out];
+    memcpy(g->found, g->kept, in * out * sizeof *e);
+    if (moved) memcpy(g->kept + in * out, g->found + in * out, out * sizeof *e);
+    if (rank == 0) memset(left, 0, (in + out * least) * sizeof *left);
+    rank += rank == 0;
+    for (int b = 0; b < 2 + moved && s == ALORE_OK; ++b) {
+        const alore_shape shapes[] = {alore_dims((int)in, (int)rank, 0, 0),
+                                      alore_dims((int)rank, (int)out, 0, 0), alore_dims((int)out, 0, 0, 0)};
+        alo_text t = {full, sizeof full, 0};
+        alo_print(&t, "%s.%s", name, b == 2 ? "bias" : b ? "lora.B" : "lora.A");
+        unsigned char *to = alo_add_own(g->out, full, ALORE_F32, shapes[b], true, &s);
+        for (size_t i = 0; to && i < alo_count(shapes[b]); ++i)
+            alo_store(to, ALORE_F32, i,
+                      b == 2 ? g->kept[in * out + i]
+                             : (double)(b ? right[i] : left[i % rank * in + i / rank]));
+    }
+    if (s == ALORE_OK) s = alo_certify(g);
+    alo_print(rules, rules->used ? ";lora:rank=%z@%s" : "lora:rank=%z@%s", rank, name);
+    if (moved) alo_print(rules, ";unfreeze@%s.bias", name);
+    alo_site_end(g);
+    alo_free(ctx, left, bytes);
     return s;
 }
 
 ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weights *base,
                                          const alore_weights *adapter, alore_weights **lora) {
-    size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 300), alo_zu(m->name_bytes) + 1);
+    size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 600), alo_zu(m->name_bytes) + 1);
     alo_text rules = {NULL, room, 0};
     alo_merging g = ALORE_ZERO;
     g.m = m;
@@ -9453,10 +10330,8 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
     alore_status s = alo_merge_open(&g, m, NULL, true);
     if (s == ALORE_OK) s = alore_weights_create(alo_ctx(m), &g.out);
     if (s == ALORE_OK && !(rules.data = (char *)alo_new(alo_ctx(m), room))) s = ALORE_ERR_MEMORY;
-    for (int i = 0; i < m->site_count; ++i)
-        for (int r = 0; r < m->rule_count && s == ALORE_OK; ++r)
-            if (m->rules[r].method && m->sites[i].rules && alo_takes(m, &m->rules[r], &m->sites[i]))
-                s = alo_lora_site(&g, &m->sites[i], &m->rules[r], &rules);
+    for (int i = 0; i < m->site_count && s == ALORE_OK; ++i)
+        if (m->sites[i].rules) s = alo_lora_site(&g, &m->sites[i], &rules);
     for (int r = 0; r < m->rule_count && s == ALORE_OK; ++r)
         if (!m->rules[r].method) alo_print(&rules, rules.used ? ";%s" : "%s", alo_name(m, m->rules[r].text));
     if (s == ALORE_OK) s = alo_merge_rest(&g, adapter, true);

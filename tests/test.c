@@ -267,19 +267,20 @@ static void t_foundation_grow(void)
 {
     alore_ctx ctx;
     t_heap heap;
-    int *array = NULL, *more, room = 0;
+    alo_object *o;
+    int *array = NULL, count = 0, room = 0;
     t_begin(&ctx, &heap);
-    for (int i = 0; i < 100; ++i) {
-        array = (int *)alo_grow(&ctx, array, i, &room, sizeof *array);
-        if (!ok(array != NULL && room > i, "room %d for %d", room, i)) return;
-        array[i] = i * i;
+    o = alo_object_new(&ctx, sizeof *o, alo_object_free);
+    for (int i = 0; i < 128; ++i) { /* the even places first, then the odd ones between them */
+        const int at = i < 64 ? i : 2 * (i - 64) + 1, x = i < 64 ? 2 * i : at;
+        if (!ok(o && alo_list_add(o, &array, &count, &room, at, &x, sizeof x), "element %d", i)) return;
     }
-    for (int i = 0; i < 100; ++i) ok(array[i] == i * i, "element %d", i);
-    ok(room == 128 && heap.blocks == 1, "room %d, %zu blocks", room, heap.blocks);
+    for (int i = 0; i < 128; ++i) ok(array[i] == i, "element %d is %d", i, array[i]);
+    ok(room == 128 && count == 128, "room %d for %d", room, count);
+    ok((uintptr_t)array % 16 == 0 && heap.blocks == 2, "%zu blocks", heap.blocks);
     heap.fail_at = heap.calls + 1;
-    more = (int *)alo_grow(&ctx, array, 128, &room, sizeof *array);
-    ok(!more && room == 128 && array[99] == 9801, "a failure leaves the old array");
-    alo_free(&ctx, array, alo_zu(room) * sizeof *array);
+    ok(!alo_list_add(o, &array, &count, &room, 0, &room, sizeof room), "a failing allocator");
+    ok(room == 128 && count == 128 && array[99] == 99, "a failure leaves the old array");
     t_end(&ctx, &heap);
 }
 
@@ -4575,14 +4576,16 @@ static alore_id t_emit_shift(alore_model *m, const alore_site *site, const alore
 
 static const alore_method t_delta = {
     "delta", "W = W0 + (A B)'", "", "delta@qkv", ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT, 0,
-    {{"rank", 3, 1, 64, NULL, true, false}}, t_emit_delta, NULL, NULL, NULL};
+    {{"rank", 3, 1, 64, NULL, true, false}}, t_emit_delta, NULL, NULL, NULL, 0,
+    NULL};
 static const alore_method t_relu = {
     "relu", "y + relu(y D) U", "", "relu@fc1", ALORE_HOST_LINEAR, ALORE_PLACE_OUTPUT, 0,
-    {{"rank", 4, 1, 64, NULL, true, false}}, t_emit_relu, NULL, NULL, "not linear"};
+    {{"rank", 4, 1, 64, NULL, true, false}}, t_emit_relu, NULL, "not linear",
+    NULL, 0, NULL};
 static const alore_method t_shift = {
     "shift", "y + c", "", "shift@fc1", ALORE_HOST_LINEAR | ALORE_HOST_NORM,
     ALORE_PLACE_OUTPUT, 0, {{NULL, 0, 0, 0, NULL, false, false}}, t_emit_shift, NULL, NULL,
-    NULL};
+    NULL, 0, NULL};
 
 /* W0 + A B at the weight against LoRA beside it, in double: loss and gradients. */
 static void t_once(void)
@@ -7437,7 +7440,7 @@ static void t_forms_prefix(void)
 static void t_forms_style(void)
 {
     if (!t_cli_begin()) return;
-    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 9600 ]"), "alore.h is longer than 9600 lines");
+    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 10500 ]"), "alore.h is longer than 10500 lines");
     ok_cli(t_shell("grep -n '.\\{111,\\}' ../../alore.h"), "columns: %s", t_wrote("out"));
     ok_cli(t_shell("LC_ALL=C grep -n -P '[^\\x00-\\x7F]' ../../alore.h"), "ASCII: %s", t_wrote("out"));
     ok_cli(t_shell("grep -n -e '[[:space:]]$' ../../alore.h ../../tools/*.[ch] ../../tests/*.c ../../examples/*.c"),

@@ -2450,23 +2450,23 @@ static int run_plan(app *a)
 
 /* ---- count ------------------------------------------------------------------ */
 
-typedef struct published {    /* a row of the papers' tables, for ViT-B, in millions */
-    const char *name, *rules; /* rules NULL: those of the method */
+typedef struct published {    /* a setting of the papers' tables, for ViT-B, in millions */
+    const char *name, *rules;
     double millions;          /* 0: none */
     const char *note;
 } published;
 
-static const published rows[] = {
+static const published papers[] = {
     {"linear", "unfreeze@head", 0.04, "49 classes, the mean of VTAB-1k"},
-    {"bitfit", "unfreeze@*.bias", 0.10, ""},
-    {"norms", "unfreeze@norm1|norm2|norm", 0, ""},
-    {"full", "unfreeze@*", 85.84, "with a head of 49 classes"},
-    {"alore", NULL, 0.15, ""},
-    {"lora", NULL, 0.29, ""},
-    {"ssf", NULL, 0.24, "with a head of 49 classes"},
-    {"arc", NULL, 0.13, "with a head of 49 classes"},
-    {"repadapter", NULL, 0.22, "without its biases"},
-    {"mlae", NULL, 0.30, ""},
+    {"bitfit", "unfreeze@*.bias", 0.10, NULL},
+    {"norms", "unfreeze@norm1|norm2|norm", 0, NULL},
+    {"attention", "unfreeze@qkv|proj", 0, NULL},
+    {"last_block", "unfreeze@blocks.11.*", 0, "the last k blocks: a glob for each"},
+    {"full", "unfreeze@*", 85.84, "published with a head of 49 classes"},
+    {"alore_attn", "alore:rank=4,experts=4@qkv", 0.07, NULL},
+    {"arc_att", "arc:rank=50@qkv", 0, NULL},
+    {"repattn", "repadapter:rank=8,groups=2@qkv", 0, NULL},
+    {"lora_qv", "lora:rank=8,parts=qv@qkv", 0.29, "as many as one pair on the whole qkv"},
 };
 static const char *const vit_b = "vit_base_patch16_224";
 
@@ -2474,18 +2474,29 @@ typedef struct counts {
     uint64_t trainable, head, adapters;
 } counts;
 
+static alore_status build_rules(alore_ctx *ctx, const void *arg, const char *rules, alore_model **out)
+{
+    const network *n = (const network *)arg;
+    alore_status status = alore_model_create(ctx, out);
+    if (!status) status = alore_attach(*out, rules);
+    if (status) return status;
+    alore_id image = alore_input(*out, "image", ALORE_F32, n->config.height * n->config.width, 3);
+    alore_id y = alore_vit(*out, image, &n->config);
+    alore_output(*out, n->config.no_head ? "y" : "logits", y);
+    return alore_model_finish(*out);
+}
+
 /* What learns under `rules`. */
-static int count_rules(app *a, const network *n, const char *rules, counts *c)
+static alore_status measure_rules(app *a, const network *n, const char *rules, counts *c)
 {
     alore_model *m = NULL;
     alore_plan *p = NULL;
     alore_plan_opts o = ALORE_ZERO;
-    int rc = build_model(a, n, rules, false, &m);
-    if (rc) return rc;
-    if (alore_plan_create(m, &o, &p)) return fail_library(a, 1, "plan");
+    alore_status s = build_rules(&a->ctx, n, rules, &m);
+    if (!s) s = alore_plan_create(m, &o, &p);
     memset(c, 0, sizeof *c);
-    c->trainable = alore_trainable(p);
-    for (int i = 0; i < alore_param_count(p); ++i) {
+    c->trainable = s ? 0 : alore_trainable(p);
+    for (int i = 0; !s && i < alore_param_count(p); ++i) {
         alore_param_info info = alore_param_at(p, i);
         if (info.frozen) continue;
         if (!info.base)
@@ -2495,27 +2506,38 @@ static int count_rules(app *a, const network *n, const char *rules, counts *c)
     }
     alore_plan_destroy(p);
     alore_model_destroy(m);
-    return 0;
+    return s;
 }
 
+static int count_rules(app *a, const network *n, const char *rules, counts *c)
+{
+    return measure_rules(a, n, rules, c) ? fail_library(a, 1, "count") : 0;
+}
+
+/* A line of the table. What a backbone is too narrow for has no number, but a reason. */
 static int put_method(app *a, report *r, network n, const published *row, bool known)
 {
     counts c;
-    char text[40] = "-";
+    char text[24] = "-", number[24] = "-", why[256] = "";
+    const char *note = known && row->note ? row->note : "";
     n.config.no_head = strcmp(row->name, "linear") != 0; /* the others without a head */
-    int rc = count_rules(a, &n, row->rules, &c);
-    if (rc) return rc;
+    const bool fits = !measure_rules(a, &n, row->rules, &c);
+    if (!fits) snprintf(why, sizeof why, "%s", alore_last_error(&a->ctx)->text);
+    if (fits) snprintf(number, sizeof number, "%llu", (unsigned long long)c.trainable);
     if (!r->json) {
         if (known && row->millions > 0) snprintf(text, sizeof text, "%.2f M", row->millions);
-        printf("%-12s %-46s %12llu  %-8s %s\n", row->name, row->rules, (unsigned long long)c.trainable, text,
-               known ? row->note : "");
+        printf("%-12s %-48s %11s  %-9s %s\n", row->name, row->rules, number, text, fits ? note : why);
         return 0;
     }
     put_open(r, NULL, '{');
     put_string(r, "name", row->name);
     put_string(r, "rules", row->rules);
-    put_whole(r, "trainable", c.trainable);
+    if (fits)
+        put_whole(r, "trainable", c.trainable);
+    else
+        put_real(r, "trainable", (double)NAN);
     put_real(r, "published", known && row->millions > 0 ? row->millions : (double)NAN);
+    put_string(r, "note", fits ? note : why);
     put_close(r, '}');
     return 0;
 }
@@ -2524,19 +2546,16 @@ static int put_method(app *a, report *r, network n, const published *row, bool k
 static int count_all(app *a, const network *n)
 {
     const alore_method *m;
-    const published *end = rows + sizeof rows / sizeof *rows;
     bool known = !strcmp(a->set.backbone ? a->set.backbone : "", vit_b);
     int rc = 0;
     report r = put_begin(a);
     put_open(&r, "methods", '[');
-    if (!r.json) printf("%-12s %-46s %12s  %s\n", "method", "rules", "trainable", "published");
-    for (const published *row = rows; !rc && row->rules; ++row) rc = put_method(a, &r, *n, row, known);
+    if (!r.json) printf("%-12s %-48s %11s  %s\n", "method", "rules", "trainable", "published");
+    for (size_t i = 0; !rc && i < sizeof papers / sizeof *papers; ++i)
+        rc = put_method(a, &r, *n, &papers[i], known);
     for (int i = 0; !rc && (m = alore_method_at(&a->ctx, i)); ++i) {
-        published row = {m->name, m->usual, 0, ""};
-        if (!m->usual || !m->emit) continue;
-        for (const published *p = rows; p < end; ++p)
-            if (!strcmp(p->name, m->name)) row.millions = p->millions, row.note = p->note;
-        rc = put_method(a, &r, *n, &row, known);
+        const published row = {m->name, m->usual, m->published, m->note};
+        if (m->usual && m->emit) rc = put_method(a, &r, *n, &row, known);
     }
     put_close(&r, ']');
     put_end(&r);
@@ -2612,18 +2631,6 @@ static int run_kernels(app *a, bench *b)
     return 0;
 }
 
-static alore_status build_for_bench(alore_ctx *ctx, const void *arg, const char *rules, alore_model **out)
-{
-    const network *n = (const network *)arg;
-    alore_status status = alore_model_create(ctx, out);
-    if (!status) status = alore_attach(*out, rules);
-    if (status) return status;
-    alore_id image = alore_input(*out, "image", ALORE_F32, n->config.height * n->config.width, 3);
-    alore_id y = alore_vit(*out, image, &n->config);
-    alore_output(*out, n->config.no_head ? "y" : "logits", y);
-    return alore_model_finish(*out);
-}
-
 /* The batch: items of --data, one after the other, or random numbers. */
 static int fill_batch(app *a, const network *n, const machine *m)
 {
@@ -2653,7 +2660,7 @@ static int run_network(app *a, bench *b)
     if (!rc) rc = settle_head(a, &n, NULL, true);
     if (!rc && s->train && n.config.no_head)
         return fail(a, 1, "--train", "the network has no head; --classes makes one");
-    if (!rc && !n.file && bench_weights(&a->ctx, build_for_bench, &n, s->seed, &n.base))
+    if (!rc && !n.file && bench_weights(&a->ctx, build_rules, &n, s->seed, &n.base))
         return fail_library(a, 1, "network");
     if (!rc) rc = make_machine(a, &n, s->attach, s->train, (int)s->batch, &m);
     if (!rc) rc = fill_batch(a, &n, &m);
