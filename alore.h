@@ -7016,8 +7016,8 @@ static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_r
     alore_id value = 0, index = 0, more = 0, at = 0;
     if (!n && !k) return alo_wrong(m, ALORE_ERR_RULE, "sparse: neither entries nor bias_entries");
     if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
-    if (n)
-        index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, alore_indices(site->out, site->in));
+    const alore_start pairs = alore_indices(site->out, site->in);
+    if (n) index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, pairs);
     if (k) more = alo_mine(m, "bias_value", k, 0, alore_fill(0.0f));
     if (k) at = alore_frozen(m, "bias_index", alore_dims(k, 0, 0, 0), ALORE_OWN, alore_indices(site->out, 0));
     if (r->place == ALORE_PLACE_PARALLEL) {

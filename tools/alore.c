@@ -397,7 +397,8 @@ static const option options[] = {
     {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA | C_BENCH,
      "resize=HxW[:bilinear|bicubic], short=N[:..], crop=N|HxW, mean=M, std=S, joined by "
      "commas; else the checkpoint's, else the family's"},
-    {"--out", "PATH", TEXT, AT(out), 0, 0, NULL, C_TRAIN | C_SEARCH | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
+    {"--out", "PATH", TEXT, AT(out), 0, 0, NULL,
+     C_TRAIN | C_SEARCH | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
     {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA | C_BENCH, "samples at a time"},
     {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_LEARN,
      "start from these parameters, the frozen ones, too"},
@@ -423,7 +424,8 @@ static const option options[] = {
     {"--drop-last", NULL, FLAG, AT(drop_last), 0, 0, NULL, C_LEARN,
      "leave out what does not fill the last batch of a pass"},
     {"--train", NULL, FLAG, AT(train), 0, 0, NULL, C_PLAN | C_BENCH, "training, not inference"},
-    {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep", C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
+    {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep",
+     C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
      "keep activations, keep block inputs, or the least that fits --memory"},
     {"--store", "f32|bf16|small", WORD, AT(store), 0, 0, "f32", C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
      "what waits for the backward; small: bf16, and slopes of activations in 8 bits"},
@@ -453,14 +455,15 @@ static const option options[] = {
     {"--tau", "N", WHOLE, AT(tau), 1, 1e8, "20000", C_SPT,
      "the N, 2 N, .. 79 N most sensitive entries are tried; the total next to the budget is taken"},
     {"--scores", "FILE", TEXT, AT(scores), 0, 0, NULL, C_SPT, "write all sensitivities, by tensor"},
-    {"--least", "N", WHOLE, AT(least), 0, 1e9, "0", C_GLORA, "numbers that learn in a subnet, without the head"},
+    {"--least", "N", WHOLE, AT(least), 0, 1e9, "0", C_GLORA, "numbers of a subnet, without the head"},
     {"--most", "N", WHOLE, AT(most), 1, 1e9, NULL, C_GLORA, "the same, at most; else any"},
     {"--population", "N", WHOLE, AT(population), 1, 1e5, "50", C_GLORA, "subnets of a generation"},
     {"--generations", "N", WHOLE, AT(generations), 1, 1e5, "20", C_GLORA, "the first is random"},
     {"--top", "N", WHOLE, AT(top), 1, 1e5, "10", C_GLORA, "the best so far, which are parents"},
     {"--mutate", "N", WHOLE, AT(mutate), 0, 1e5, "25", C_GLORA, "mutants of a generation"},
     {"--cross", "N", WHOLE, AT(cross), 0, 1e5, "25", C_GLORA, "children of two; random subnets fill up"},
-    {"--probability", "X", REAL, AT(probability), 0, 1, "0.2", C_GLORA, "of a mutant's gene to be drawn anew"},
+    {"--probability", "X", REAL, AT(probability), 0, 1, "0.2", C_GLORA,
+     "of a mutant's gene to be drawn anew"},
     {"--retrain", "E", REAL, AT(retrain), 0, 1e6, "0", C_GLORA, "passes over the data with the best subnet"},
     {"--supernet", "FILE", TEXT, AT(supernet), 0, 0, NULL, C_GLORA,
      "write the trained supernet; --init-adapter FILE --epochs 0 searches it again"},
@@ -657,7 +660,8 @@ static int check_options(app *a)
 static int check_search(app *a)
 {
     settings *s = &a->set;
-    const bool spt = a->operand && !strcmp(a->operand, "spt"), glora = a->operand && !strcmp(a->operand, "glora");
+    const bool spt = a->operand && !strcmp(a->operand, "spt"),
+               glora = a->operand && !strcmp(a->operand, "glora");
     if (!a->operand) return fail(a, 2, "search", "its kind is missing; alore search %s", a->command->usage);
     if (!spt && !glora) return fail(a, 2, a->operand, "no kind of search; there are spt, glora");
     for (int i = 0; i < OPTIONS; ++i)
@@ -666,10 +670,12 @@ static int check_search(app *a)
     if (!is_given(a, "--rank")) s->rank = spt ? 8 : 4;
     if (spt && !s->budget) return fail(a, 2, "--budget", "missing: how many numbers may learn");
     if (spt && is_given(a, "--head-init") && s->head_init == 0)
-        return fail(a, 2, "--head-init", "zero: no gradient passes such a head; normal (the default) or keep");
+        return fail(a, 2, "--head-init",
+                    "zero: no gradient passes such a head; normal (the default) or keep");
     if (glora && !s->val) return fail(a, 2, "--val", "missing: subnets are told apart by it");
     if (glora && s->most && s->most < s->least)
-        return fail(a, 2, "--most", "%lld is less than --least %lld", (long long)s->most, (long long)s->least);
+        return fail(a, 2, "--most", "%lld is less than --least %lld", (long long)s->most,
+                    (long long)s->least);
     return 0;
 }
 
@@ -1763,8 +1769,8 @@ typedef struct spt {
     trainer *t;
     alore_model *model; /* everything unfrozen: it knows sites, names, shapes */
     alore_plan *plan;
-    float *sums;  /* of all candidates, one tensor after the other */
-    size_t *at;   /* where parameter i of `plan` begins there; SIZE_MAX: no candidate */
+    float *sums; /* of all candidates, one tensor after the other */
+    size_t *at;  /* where parameter i of `plan` begins there; SIZE_MAX: no candidate */
     search_part *parts;
     int count, blocks, groups;
     bool token;
@@ -1801,7 +1807,8 @@ static int open_parts(spt *x)
         x->count = 0;
         for (int i = 0; i < params; ++i) {
             alore_param_info info = alore_param_at(x->plan, i);
-            int n = search_parts(x->model, info, (int)a->set.rank, a->set.alpha, a->set.beta, x->parts + x->count);
+            int n = search_parts(x->model, info, (int)a->set.rank, a->set.alpha, a->set.beta,
+                                 x->parts + x->count);
             x->at[i] = n ? total : SIZE_MAX;
             for (int k = 0; k < n && pass; ++k) {
                 search_part *p = &x->parts[x->count + k];
@@ -1844,7 +1851,8 @@ static int open_groups(spt *x)
         if (!rc) break;
         if (x->groups == x->blocks) return rc;
     }
-    if (x->groups > 1) remark(a, "--memory asks for %d groups of blocks, one pass over the batches for each", x->groups);
+    if (x->groups > 1)
+        remark(a, "--memory asks for %d groups of blocks, one pass over the batches for each", x->groups);
     return 0;
 }
 
@@ -1924,7 +1932,8 @@ static int allocate(spt *x)
     x->found = search_best(x->parts, x->count, SEARCH_SWEEP * (size_t)s->tau, &x->list);
     if (!own(a, x->list)) return 1;
     if (!x->found) return fail(a, 1, "search", "no parameter has a gradient: is the head zero?");
-    x->cost = search_sweep(x->parts, x->count, x->list, x->found, (size_t)s->tau, (size_t)s->budget, x->always);
+    x->cost =
+        search_sweep(x->parts, x->count, x->list, x->found, (size_t)s->tau, (size_t)s->budget, x->always);
     search_text t = {NULL, 0, 0};
     search_rules(x->parts, x->count, x->list, x->cost.tau, (int)s->rank, x->token, &t);
     t.room = t.used + 1;
@@ -1932,7 +1941,9 @@ static int allocate(spt *x)
     t.used = 0;
     search_rules(x->parts, x->count, x->list, x->cost.tau, (int)s->rank, x->token, &t);
     if (x->cost.left)
-        remark(a, "%zu single entries of norms are left out, as nothing trains such: the published code only counts them",
+        remark(a,
+               "%zu single entries of norms are left out, as nothing trains such: the published code only "
+               "counts them",
                x->cost.left);
     const size_t b = (size_t)s->budget, total = x->cost.total;
     if (20 * (total > b ? total - b : b - total) > b)
@@ -1985,14 +1996,17 @@ static int write_spt(spt *x)
         alore_tensor e = *alore_weights_at(w, i);
         const bool bias = has_ending(e.name, ".sparse.bias_index");
         if (is_head(e.name) && t->n.new_head) e.data = NULL; /* own bytes are zero */
-        if (bias || has_ending(e.name, ".sparse.index")) rc = add_index(x, out, &e, bias);
-        else if (alore_weights_add(out, &e)) rc = fail_library(a, 1, e.name);
+        if (bias || has_ending(e.name, ".sparse.index"))
+            rc = add_index(x, out, &e, bias);
+        else if (alore_weights_add(out, &e))
+            rc = fail_library(a, 1, e.name);
     }
     for (int i = 0; !rc && i < alore_weights_meta_count(w); ++i) {
         alore_weights_meta_at(w, i, &key, &value);
         if (alore_weights_set_meta(out, key, value)) rc = fail_library(a, 1, key);
     }
-    if (!rc) rc = describe(a, &t->n, t->data.data.names ? t->data.data.names : t->n.labels, t->data.text, out);
+    if (!rc)
+        rc = describe(a, &t->n, t->data.data.names ? t->data.data.names : t->n.labels, t->data.text, out);
     if (!rc && alore_run_load(m.run, out)) rc = fail_library(a, 1, "adapter");
     if (!rc && alore_trainable(m.plan) != x->cost.total + x->head)
         rc = fail(a, 1, "search", "the rules train %zu numbers, not %zu", alore_trainable(m.plan),
@@ -2041,8 +2055,8 @@ static int run_spt(app *a)
 /* ---- search glora ----------------------------------------------------------- */
 
 typedef struct glora {
-    trainer *t, *f;      /* the supernet; the subnet that was found */
-    search_space space;  /* of the run that is dressed */
+    trainer *t, *f;       /* the supernet; the subnet that was found */
+    search_space space;   /* of the run that is dressed */
     float *held, *params; /* the supernet's numbers; those of the run */
     size_t count;
     uint8_t *genes;
@@ -2095,7 +2109,8 @@ static int super_step(glora *g)
     ++t->step;
     const double took = now() - start;
     if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
-    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss, (double)lr);
+    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss,
+             (double)lr);
     progress(a, "supernet", (double)t->items, (double)t->batches * (double)a->set.batch, t->start, note);
     return 0;
 }
@@ -2177,7 +2192,8 @@ static int tell_generation(void *user, int generation)
     double mean = 0;
     int count = 0;
     for (int i = 0; i < g->e.count; ++i)
-        if (g->e.list[i].generation == generation && i >= g->e.count - (int)a->set.population - (int)a->set.mutate - (int)a->set.cross)
+        if (g->e.list[i].generation == generation &&
+            i >= g->e.count - (int)a->set.population - (int)a->set.mutate - (int)a->set.cross)
             mean += g->e.list[i].fitness, ++count;
     mean /= count ? count : 1;
     if (g->t->log) {
@@ -2231,13 +2247,14 @@ static int evolve(glora *g)
             if (i % SEARCH_GENES > 2) g->genes[i] = SEARCH_VECTOR;
         return fail(a, 1, s->most ? "--most" : "--least",
                     "none of %d random subnets has %lld to %lld parameters; the largest has %zu",
-                    10 * e->population, (long long)s->least, (long long)s->most, search_size(&g->space, g->genes));
+                    10 * e->population, (long long)s->least, (long long)s->most,
+                    search_size(&g->space, g->genes));
     }
     g->best = e->list[e->rank[0]];
     return 0;
 }
 
-/* The best subnet by itself: rules, slices of the supernet, its head; then an ordinary training of --retrain passes. */
+/* The best subnet by itself: rules, slices of the supernet, its head; then a training of --retrain passes. */
 static int finish_subnet(glora *g)
 {
     trainer *t = g->t, *f = g->f;
@@ -2315,10 +2332,7 @@ static int run_glora(app *a)
     return rc;
 }
 
-static int run_search(app *a)
-{
-    return strcmp(a->operand, "spt") ? run_glora(a) : run_spt(a);
-}
+static int run_search(app *a) { return strcmp(a->operand, "spt") ? run_glora(a) : run_spt(a); }
 
 /* ---- info, sites, plan ------------------------------------------------------ */
 

@@ -5,7 +5,7 @@
  *   GLoRA   one set of tensors for each layer, of which 432 subnets read slices; one plan runs them all
  *
  * Nothing here reads data, prints or knows a file: alore.c brings batches and files. Memory is malloc's.
- * What is drawn is a function of the seed and a counter, what is sorted has no ties: the same on any machine. */
+ * What is drawn is a function of the seed and a counter, what is sorted has no ties: the same everywhere. */
 #ifndef ALORE_TOOLS_SEARCH_H
 #define ALORE_TOOLS_SEARCH_H
 #include "../alore.h"
@@ -49,11 +49,11 @@ typedef struct search_part { /* what is decided as one: a matrix, a third of qkv
     const char *site;        /* its linear layer, or NULL: a norm's, a scale's */
     char letter;             /* q, k, v: this third of the rows, or 0 */
     bool matrix;
-    int first, rows, cols;   /* rows of the tensor; a vector has one column */
-    size_t price;            /* numbers of the module (a matrix), of the vector */
-    double least;            /* as many chosen entries make it whole */
-    const float *scores;     /* [rows, cols] */
-    size_t chosen;           /* entries among the tau best */
+    int first, rows, cols; /* rows of the tensor; a vector has one column */
+    size_t price;          /* numbers of the module (a matrix), of the vector */
+    double least;          /* as many chosen entries make it whole */
+    const float *scores;   /* [rows, cols] */
+    size_t chosen;         /* entries among the tau best */
 } search_part;
 
 static inline size_t search_numbers(const search_part *p) { return (size_t)p->rows * (size_t)p->cols; }
@@ -62,16 +62,16 @@ static inline bool search_whole(const search_part *p) { return p->chosen && (dou
 /* Published: everything learns but the head, the tokens, the patches and the positions. */
 static inline bool search_is_candidate(const char *name)
 {
-    static const char *const not[] = {"head.", "cls_token", "reg_token", "patch_embed.", "pos_embed"};
-    for (size_t i = 0; i < sizeof not / sizeof *not; ++i)
-        if (!strncmp(name, not[i], strlen(not[i]))) return false;
+    static const char *const not [] = {"head.", "cls_token", "reg_token", "patch_embed.", "pos_embed"};
+    for (size_t i = 0; i < sizeof not / sizeof *not ; ++i)
+        if (!strncmp(name, not [i], strlen(not [i]))) return false;
     return true;
 }
 
-/* The parts of parameter `info`, at most three. A LoRA of rank r is worth its entries from r (in + out) / alpha
- * of them on, a vector from its length / beta. */
-static inline int search_parts(const alore_model *m, alore_param_info info, int rank, double alpha, double beta,
-                        search_part out[3])
+/* The parts of parameter `info`, at most three. A matrix gets a LoRA of rank r from r (in + out) / alpha
+ * chosen entries on, a vector learns whole from its length / beta on. */
+static inline int search_parts(const alore_model *m, alore_param_info info, int rank, double alpha,
+                               double beta, search_part out[3])
 {
     const alore_site *site = NULL;
     int rows = info.shape.dims[0], cols = 1, thirds = 1;
@@ -147,8 +147,10 @@ static inline size_t search_best(const search_part *parts, int count, size_t mos
             }
         uint32_t at = 0xffff;
         while (at > 0 && above + bins[at] < most) above += bins[at--];
-        if (half) low = at;
-        else high = at;
+        if (half)
+            low = at;
+        else
+            high = at;
     }
     free(bins);
     const uint32_t least = high << 16 | low;
@@ -160,7 +162,8 @@ static inline size_t search_best(const search_part *parts, int count, size_t mos
                 uint32_t bits = search_bits(parts[p].scores[i]);
                 if (!bits || bits < least || (bits == least && !ties)) continue;
                 ties -= bits == least;
-                if (pass) list[n].score = parts[p].scores[i], list[n].part = (uint32_t)p, list[n].at = (uint32_t)i;
+                if (pass)
+                    list[n].score = parts[p].scores[i], list[n].part = (uint32_t)p, list[n].at = (uint32_t)i;
                 ++n;
             }
         if (!pass && !(list = (search_entry *)malloc((n ? n : 1) * sizeof *list))) return 0;
@@ -189,10 +192,14 @@ static inline search_cost search_price(const search_part *parts, int count, size
     memset(&c, 0, sizeof c);
     c.tau = tau;
     for (const search_part *p = parts; p < parts + count; ++p) {
-        if (search_whole(p) && p->matrix) ++c.matrices, c.structured += p->price;
-        else if (search_whole(p)) ++c.vectors, c.vector_numbers += p->price;
-        else if (p->site) c.entries += p->chosen;
-        else c.left += p->chosen;
+        if (search_whole(p) && p->matrix)
+            ++c.matrices, c.structured += p->price;
+        else if (search_whole(p))
+            ++c.vectors, c.vector_numbers += p->price;
+        else if (p->site)
+            c.entries += p->chosen;
+        else
+            c.left += p->chosen;
     }
     c.total = c.structured + c.vector_numbers + c.entries + always;
     return c;
@@ -201,8 +208,8 @@ static inline search_cost search_price(const search_part *parts, int count, size
 /* Of tau = step, 2 step, ... 79 step (published: 0.02 M to 1.58 M) the one whose total is next to the budget,
  * the smaller of equals; its entries are chosen on return. */
 enum { SEARCH_SWEEP = 79 };
-static inline search_cost search_sweep(search_part *parts, int count, const search_entry *list, size_t n, size_t step,
-                                size_t budget, size_t always)
+static inline search_cost search_sweep(search_part *parts, int count, const search_entry *list, size_t n,
+                                       size_t step, size_t budget, size_t always)
 {
     search_cost best;
     size_t before = 0, least = SIZE_MAX;
@@ -241,10 +248,10 @@ static inline int search_place_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Rising places in the stored tensor where `sparse` has entries: of the matrix of `site`, or of its bias, where a
- * third that is whole is there with all of it. Returns how many; `places` NULL: only that. */
+/* Rising places in the stored tensor where `sparse` has entries: of the matrix of `site`, or of its bias,
+ * where a third that is whole is there with all of it. Returns how many; `places` NULL: only that. */
 static inline size_t search_places(const search_part *parts, int count, const search_entry *list, size_t tau,
-                            const char *site, bool bias, int64_t *places)
+                                   const char *site, bool bias, int64_t *places)
 {
     size_t n = 0;
     for (int p = 0; p < count; ++p) {
@@ -278,13 +285,14 @@ static inline void search_letters(const search_part *parts, int count, const cha
 {
     int n = 0;
     for (const search_part *p = parts; p < parts + count; ++p)
-        if (p->matrix && search_whole(p) && p->site && !strcmp(p->site, site)) out[n++] = p->letter ? p->letter : '*';
+        if (p->matrix && search_whole(p) && p->site && !strcmp(p->site, site))
+            out[n++] = p->letter ? p->letter : '*';
     out[n] = 0;
 }
 
 /* The rules of what is chosen. A key is one rule for all sites that have it alike. */
-static inline void search_rules(const search_part *parts, int count, const search_entry *list, size_t tau, int rank,
-                         bool token, search_text *t)
+static inline void search_rules(const search_part *parts, int count, const search_entry *list, size_t tau,
+                                int rank, bool token, search_text *t)
 {
     static const char *const forms[] = {"*", "q", "k", "v", "qk", "qv", "kv", "qkv"};
     char letters[4];
@@ -294,9 +302,12 @@ static inline void search_rules(const search_part *parts, int count, const searc
             if (!parts[p].site || !search_first(parts, p)) continue;
             search_letters(parts, count, parts[p].site, letters);
             if (strcmp(letters, forms[f])) continue;
-            if (open) search_put(t, "|%s", parts[p].site);
-            else if (f) search_put(t, "lora:rank=%d,parts=%s@%s", rank, forms[f], parts[p].site);
-            else search_put(t, "lora:rank=%d@%s", rank, parts[p].site);
+            if (open)
+                search_put(t, "|%s", parts[p].site);
+            else if (f)
+                search_put(t, "lora:rank=%d,parts=%s@%s", rank, forms[f], parts[p].site);
+            else
+                search_put(t, "lora:rank=%d@%s", rank, parts[p].site);
             open = true;
         }
         if (open) search_put(t, ";");
@@ -405,14 +416,14 @@ static inline size_t search_size(const search_space *s, const uint8_t *genes)
 
 /* ---- GLoRA: one plan for all subnets ---- *
  *
- * A vector a is the LoRA 1 a, of rank one: down = (1, 0, ..), up = (a; 0; ..). A constant is a vector of equal
- * numbers. So the plan of the complete form runs every subnet, given the right numbers, and its gradients are
+ * A vector a is the LoRA 1 a, of rank one: down = (1, 0, ..), up = (a; 0; ..). A constant is a vector of one
+ * number. So the plan of the complete form runs every subnet, given the right numbers, and its gradients are
  * those of the slice: of up's first row, or of that row's sum. Nothing is built from step to step. */
 
-/* Numbers of `from` that form `word` takes, into `to`; the rest of `to` are zeros. down has `rows` rows of rank
- * columns (of C: one row), up has rank rows of `cols`. */
-static inline void search_dress_pair(int word, const float *down, const float *up, float *to_down, float *to_up, int rows,
-                              int cols, int rank)
+/* A pair of factors of the supernet as form `word` reads it: down has `rows` rows of rank columns (of C: one
+ * row), up has rank rows of `cols`. */
+static inline void search_dress_pair(int word, const float *down, const float *up, float *to_down,
+                                     float *to_up, int rows, int cols, int rank)
 {
     const size_t r = (size_t)rank, n = (size_t)rows, c = (size_t)cols;
     for (size_t i = 0; i < n * r; ++i)
@@ -437,8 +448,8 @@ static inline void search_dress(const search_space *s, const uint8_t *genes, con
         const search_layer *l = &s->layer[i];
         const size_t *at = l->at;
         for (int g = 0; g < 2; ++g)
-            search_dress_pair(genes[g], from + at[2 * g], from + at[2 * g + 1], to + at[2 * g], to + at[2 * g + 1],
-                              l->in, l->out, s->rank);
+            search_dress_pair(genes[g], from + at[2 * g], from + at[2 * g + 1], to + at[2 * g],
+                              to + at[2 * g + 1], l->in, l->out, s->rank);
         search_dress_pair(genes[2], from + at[4], from + at[5], to + at[4], to + at[5], 1, l->in, s->rank);
         search_dress_vector(genes[3], from + at[6], to + at[6], l->out);
         search_dress_vector(genes[4], from + at[7], to + at[7], l->out);
@@ -519,8 +530,8 @@ static inline void search_subnet_rules(const search_space *s, const uint8_t *gen
 }
 
 /* Add floats to a set of weights, as files have them. */
-static inline alore_status search_add(alore_weights *w, const char *site, const char *name, int rows, int cols,
-                               const float *from)
+static inline alore_status search_add(alore_weights *w, const char *site, const char *name, int rows,
+                                      int cols, const float *from)
 {
     char whole[200];
     uint64_t dims[2] = {(uint64_t)rows, (uint64_t)cols};
@@ -544,7 +555,8 @@ static inline alore_status search_add(alore_weights *w, const char *site, const 
 }
 
 /* The tensors of a subnet, slices of the supernet's. */
-static inline alore_status search_subnet(const search_space *s, const uint8_t *genes, const float *from, alore_weights *w)
+static inline alore_status search_subnet(const search_space *s, const uint8_t *genes, const float *from,
+                                         alore_weights *w)
 {
     alore_status status = ALORE_OK;
     for (int i = 0; i < s->layers && !status; ++i, genes += SEARCH_GENES) {
@@ -554,7 +566,8 @@ static inline alore_status search_subnet(const search_space *s, const uint8_t *g
             const float *slice = from + l->at[g < 3 ? first + 1 : first]; /* of up its first row */
             const char name[] = {"ABCDE"[g], 0};
             if (word == SEARCH_LORA) {
-                status = search_add(w, l->name, search_names[first], g == 2 ? 1 : l->in, s->rank, from + l->at[first]);
+                status = search_add(w, l->name, search_names[first], g == 2 ? 1 : l->in, s->rank,
+                                    from + l->at[first]);
                 if (!status) status = search_add(w, l->name, search_names[first + 1], s->rank, cols, slice);
             } else if (word != SEARCH_NONE)
                 status = search_add(w, l->name, name, word == SEARCH_VECTOR ? cols : 1, 0, slice);
@@ -576,16 +589,16 @@ typedef struct search_evolution {
     const search_space *space;
     uint64_t seed, counter;
     int population, generations, top, mutate, cross;
-    double probability;  /* of a gene to be drawn anew in a mutant */
-    size_t least, most;  /* sizes that are allowed */
+    double probability; /* of a gene to be drawn anew in a mutant */
+    size_t least, most; /* sizes that are allowed */
     /* Set fitness and loss; nonzero ends the search. */
     int (*score)(void *user, search_one *one);
     /* A generation is done: `best` of all so far is list[rank[0]]. */
     int (*told)(void *user, int generation);
     void *user;
-    search_one *list;    /* every candidate so far */
+    search_one *list; /* every candidate so far */
     int count, room;
-    int *rank, ranked;   /* places in the list of the best, at most `top` */
+    int *rank, ranked; /* places in the list of the best, at most `top` */
 } search_evolution;
 
 static inline void search_close(search_evolution *e)
@@ -598,7 +611,10 @@ static inline void search_close(search_evolution *e)
     e->count = e->room = e->ranked = 0;
 }
 
-static inline int search_next(search_evolution *e, int n) { return search_pick(e->seed, SEARCH_EVOLUTION, e->counter++, n); }
+static inline int search_next(search_evolution *e, int n)
+{
+    return search_pick(e->seed, SEARCH_EVOLUTION, e->counter++, n);
+}
 
 static inline uint8_t search_gene(search_evolution *e, int place)
 {
@@ -640,8 +656,10 @@ static inline void search_breed(search_evolution *e, int kind, uint8_t *genes)
     const double limit = e->probability * 4294967296.0;
     for (int i = 0; i < n; ++i) {
         const double u = (double)alore_random_u32(e->seed, SEARCH_EVOLUTION, e->counter++);
-        if (!kind || (kind == 1 && u < limit)) genes[i] = search_gene(e, i);
-        else genes[i] = kind == 2 && u < 2147483648.0 ? two[i] : one[i];
+        if (!kind || (kind == 1 && u < limit))
+            genes[i] = search_gene(e, i);
+        else
+            genes[i] = kind == 2 && u < 2147483648.0 ? two[i] : one[i];
     }
 }
 
@@ -676,8 +694,8 @@ static inline void search_rank(search_evolution *e, int at)
     e->rank[k] = at;
 }
 
-/* Generations of random candidates, then of mutants and children of the best, filled up with random ones. 0: done
- * (`ranked` 0: no candidate was allowed), -1: no memory; else what score or told returned. */
+/* Generations of random candidates, then of mutants and children of the best, filled up with random ones.
+ * 0: done (`ranked` 0: no candidate was allowed), -1: no memory; else what score or told returned. */
 static inline int search_evolve(search_evolution *e)
 {
     uint8_t *genes = (uint8_t *)malloc((size_t)e->space->layers * SEARCH_GENES + 1);
