@@ -31,7 +31,7 @@ typedef struct settings {
     double warmup[2]; /* steps, or with [1] passes */
     int isa, precision, head_init, recompute, store, optimizer, decay_what, schedule, shuffle;
     int keep, dtype, as, cache_type, structured; /* indices into the words of their options */
-    bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve;
+    bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve, frozen;
 } settings;
 
 typedef struct block { /* memory that lives as long as the call */
@@ -429,6 +429,8 @@ static const option options[] = {
      "keep activations, keep block inputs, or the least that fits --memory"},
     {"--store", "f32|bf16|small", WORD, AT(store), 0, 0, "f32", C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
      "what waits for the backward; small: bf16, and slopes of activations in 8 bits"},
+    {"--store-frozen", NULL, FLAG, AT(frozen), 0, 0, NULL, C_TRAIN,
+     "the adapter holds random frozen tensors, too, not only the seed that makes them"},
     {"--records", NULL, FLAG, AT(records), 0, 0, NULL, C_PLAN, "print every record"},
     {"--checkpoint", "FILE", TEXT, AT(checkpoint), 0, 0, NULL, C_TRAIN,
      "the state of training, written at the end and every --every steps"},
@@ -972,6 +974,7 @@ static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_
     o.recompute = !train ? ALORE_KEEP : fit ? ALORE_TO_FIT : s->recompute > 0 ? ALORE_BLOCKS : ALORE_KEEP;
     o.store = s->store ? ALORE_BF16 : ALORE_F32;
     o.slope8 = s->store == 2;
+    o.frozen = s->frozen != 0;
     o.optimizer = s->optimizer == 0 ? ALORE_ADAMW : s->momentum > 0 ? ALORE_MOMENTUM : ALORE_SGD;
     for (o.lanes = s->threads < batch ? (int)s->threads : batch;; o.lanes > 1 ? --o.lanes : (o.split = 1)) {
         const bool least = o.lanes == 1 && o.split == 1;
@@ -2429,6 +2432,61 @@ static bool write_out(void *user, const void *data, size_t count)
     return fwrite(data, 1, count, (FILE *)user) == count;
 }
 
+/* Is there a rule that is no unfreeze? */
+static bool names_method(const char *rules)
+{
+    for (; rules && *rules; rules = strchr(rules, ';') ? strchr(rules, ';') + 1 : NULL)
+        if (strncmp(rules, "unfreeze", 8)) return true;
+    return false;
+}
+
+/* A rule's line: parameters, FLOPs of an image's forward, bytes. */
+static void put_cost(report *r, const char *rule, double flops, double bare, const alore_plan *train)
+{
+    const alore_memory b = alore_plan_memory(train);
+    const size_t held = b.params + b.grads + b.optimizer + b.frozen + b.once;
+    const uint64_t count = alore_trainable(train);
+    if (!r->json)
+        printf("%-44s %12llu %14.0f %6.2f %% %14zu\n", rule, (unsigned long long)count, flops,
+               100 * flops / bare, held);
+    if (!r->json) return;
+    put_open(r, NULL, '{');
+    put_string(r, "rules", rule);
+    put_whole(r, "trainable", count);
+    put_real(r, "flops", flops);
+    put_whole(r, "bytes", held);
+    put_close(r, '}');
+}
+
+/* What each method of the rules costs by itself: FLOPs that it adds to the forward of an image, and bytes of what
+ * it learns with gradients and moments, keeps frozen, and makes once a step. */
+static int put_costs(app *a, report *r, const network *n, const char *rules)
+{
+    char *text = text_of(a, "%s", rules);
+    double bare = 0;
+    int rc = text ? 0 : 1;
+    if (!r->json)
+        printf("\n%-44s %12s %14s %8s %14s\n", "of this", "parameters", "FLOPs", "share", "bytes");
+    put_open(r, "methods", '[');
+    for (char *rule = NULL, *next = text; !rc && next; rule = next) {
+        alore_model *m[2] = {NULL, NULL};
+        alore_plan *p[2] = {NULL, NULL};
+        if (rule && (next = strchr(rule, ';')) != NULL) *next++ = 0;
+        if (rule && !strncmp(rule, "unfreeze", 8)) continue;
+        for (int train = 0; train < 1 + (rule != NULL) && !rc; ++train) {
+            alore_plan_opts o = ALORE_ZERO;
+            o.train = train == 1;
+            rc = build_model(a, n, rule ? rule : "", o.train, &m[train]);
+            if (!rc && alore_plan_create(m[train], &o, &p[train])) rc = fail_library(a, 1, "plan");
+        }
+        if (!rc && !rule) bare = alore_plan_flops(p[0]);
+        if (!rc && rule) put_cost(r, rule, alore_plan_flops(p[0]) - bare, bare, p[1]);
+        for (int i = 0; i < 2; ++i) alore_plan_destroy(p[i]), alore_model_destroy(m[i]);
+    }
+    put_close(r, ']');
+    return rc;
+}
+
 static int run_plan(app *a)
 {
     alore_writer w = {write_out, stdout};
@@ -2457,6 +2515,8 @@ static int run_plan(app *a)
     put_real(&r, "flops", alore_plan_flops(p));
     put_whole(&r, "records", (uint64_t)alore_plan_records(p));
     if (train) put_whole(&r, "cache_item", alore_cache_bytes(p, ALORE_F32));
+    if (names_method(alore_rules(m))) rc = put_costs(a, &r, &n, alore_rules(m));
+    if (rc) return rc;
     put_end(&r);
     if (a->set.records && !r.json && alore_plan_print(p, &w)) return fail_library(a, 1, "plan");
     return 0;
@@ -2792,6 +2852,18 @@ static void help_command(const command *c)
     }
 }
 
+/* The words of "a|b|c", the default's marked. */
+static void put_words(const char *words, int chosen)
+{
+    const bool one = !strchr(words, '|');
+    for (int i = 0; *words; ++i) {
+        const int n = (int)strcspn(words, "|");
+        printf("%s%.*s%s", i ? ", " : "", n, words, i == chosen && !one ? " (default)" : "");
+        words += n + (words[n] == '|');
+    }
+    printf("\n");
+}
+
 /* Formula, paper, keys and what it costs. */
 static int help_method(app *a, const alore_method *m)
 {
@@ -2807,8 +2879,10 @@ static int help_method(app *a, const alore_method *m)
         const alore_key *k = &m->keys[i];
         char text[40], low[40], high[40];
         printf("  %-11s  ", k->name);
-        if (k->words)
-            printf("%s\n", k->words);
+        if (k->words && !strcmp(k->name, "parts"))
+            printf("%s; the whole host without\n", k->words);
+        else if (k->words)
+            put_words(k->words, (int)k->value);
         else
             printf("%s (%s to %s%s)\n", k->required ? "required" : number(k->value, text),
                    number(k->least, low), number(k->most, high), k->whole ? ", whole" : "");
@@ -2817,7 +2891,9 @@ static int help_method(app *a, const alore_method *m)
     int rc = open_network(a, &n, NULL);
     n.config.no_head = true;
     if (!rc) rc = count_rules(a, &n, m->usual, &c);
-    if (!rc) printf("  on ViT-B/16  %llu parameters\n", (unsigned long long)c.trainable);
+    if (!rc) printf("  on ViT-B/16  %llu parameters", (unsigned long long)c.trainable);
+    if (!rc && m->published > 0) printf("; published: %.2f M", m->published);
+    if (!rc) printf("\n%s%s%s", m->note ? "  note         " : "", m->note ? m->note : "", m->note ? "\n" : "");
     return rc;
 }
 
