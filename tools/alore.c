@@ -2126,6 +2126,12 @@ static int train_supernet(glora *g)
     alore_weights *w = NULL;
     int rc = open_space(g, &t->m);
     if (rc) return rc;
+    for (int i = 0; i < g->space.layers * SEARCH_GENES; ++i)
+        g->genes[i] = i % SEARCH_GENES < 3 ? SEARCH_LORA : SEARCH_VECTOR;
+    const size_t largest = search_size(&g->space, g->genes);
+    if (largest < (size_t)a->set.least)
+        return fail(a, 1, "--least", "%lld is more than the largest subnet has, %zu", (long long)a->set.least,
+                    largest);
     if (a->set.log && !(t->log = fopen(a->set.log, "wb")))
         return fail(a, 1, a->set.log, "cannot be written: %s", strerror(errno));
     t->start = now();
@@ -2195,9 +2201,7 @@ static int tell_generation(void *user, int generation)
     double mean = 0;
     int count = 0;
     for (int i = 0; i < g->e.count; ++i)
-        if (g->e.list[i].generation == generation &&
-            i >= g->e.count - (int)a->set.population - (int)a->set.mutate - (int)a->set.cross)
-            mean += g->e.list[i].fitness, ++count;
+        if (g->e.list[i].generation == generation) mean += g->e.list[i].fitness, ++count;
     mean /= count ? count : 1;
     if (g->t->log) {
         report r = {g->t->log, true, false};
@@ -2244,15 +2248,9 @@ static int evolve(glora *g)
     end_line(a);
     if (rc < 0) return fail(a, 1, "memory", "malloc refused");
     if (rc) return rc;
-    if (!e->ranked) {
-        memset(g->genes, SEARCH_LORA, (size_t)g->space.layers * SEARCH_GENES);
-        for (int i = 0; i < g->space.layers * SEARCH_GENES; ++i)
-            if (i % SEARCH_GENES > 2) g->genes[i] = SEARCH_VECTOR;
-        return fail(a, 1, s->most ? "--most" : "--least",
-                    "none of %d random subnets has %lld to %lld parameters; the largest has %zu",
-                    10 * e->population, (long long)s->least, (long long)s->most,
-                    search_size(&g->space, g->genes));
-    }
+    if (!e->ranked)
+        return fail(a, 1, s->most ? "--most" : "--least", "no subnet of %lld to %lld parameters was found",
+                    (long long)s->least, (long long)s->most);
     g->best = e->list[e->rank[0]];
     return 0;
 }

@@ -622,11 +622,18 @@ static inline uint8_t search_gene(search_evolution *e, int place)
     return (uint8_t)search_alleles[g][search_next(e, search_allele_count(g))];
 }
 
+/* How far a size is from what is allowed. */
+static inline size_t search_outside(const search_evolution *e, size_t size)
+{
+    if (size < e->least) return e->least - size;
+    return e->most && size > e->most ? size - e->most : 0;
+}
+
 /* Take a candidate that is of an allowed size and new. 1: taken, 0: not, -1: no memory. */
 static inline int search_take(search_evolution *e, const uint8_t *genes)
 {
     const size_t n = (size_t)e->space->layers * SEARCH_GENES, size = search_size(e->space, genes);
-    if (size < e->least || (e->most && size > e->most)) return 0;
+    if (search_outside(e, size)) return 0;
     for (int i = 0; i < e->count; ++i)
         if (!memcmp(e->list[i].genes, genes, n)) return 0;
     search_one one;
@@ -663,11 +670,33 @@ static inline void search_breed(search_evolution *e, int kind, uint8_t *genes)
     }
 }
 
-/* Up to `want` new candidates of a kind, in at most ten times as many tries. */
+/* Draw genes anew, one by one, and keep what comes nearer to an allowed size. */
+static inline void search_pull(search_evolution *e, uint8_t *genes)
+{
+    const int n = e->space->layers * SEARCH_GENES;
+    size_t size = search_size(e->space, genes);
+    for (int tries = 100 * n; tries > 0 && search_outside(e, size); --tries) {
+        const int place = search_next(e, n), l = place / SEARCH_GENES;
+        const search_layer *layer = &e->space->layer[l];
+        uint8_t *own = genes + l * SEARCH_GENES, was = genes[place];
+        const size_t rest = size - search_layer_size(layer, e->space->rank, own);
+        genes[place] = search_gene(e, place);
+        const size_t now = rest + search_layer_size(layer, e->space->rank, own);
+        if (search_outside(e, now) <= search_outside(e, size))
+            size = now;
+        else
+            genes[place] = was;
+    }
+}
+
+/* Up to `want` new candidates of a kind, in at most ten times as many tries; of random ones as many again,
+ * which are pulled to an allowed size. */
 static inline bool search_fill(search_evolution *e, int kind, int want, uint8_t *genes)
 {
-    for (int tries = 10 * want; want > 0 && tries > 0; --tries) {
+    const int all = (kind ? 10 : 20) * want, free_tries = 10 * want;
+    for (int i = 0; want > 0 && i < all; ++i) {
         search_breed(e, kind, genes);
+        if (i >= free_tries) search_pull(e, genes);
         const int taken = search_take(e, genes);
         if (taken < 0) return false;
         want -= taken;
