@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
     printf("alore %d.%d.%d, %s; a core does %.1f GFLOP/s in f32, %s %.1f, %s %.1f; kernels on one thread\n",
            ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(&one),
            bench_peak(&one, BENCH_F32),
-           bench_has(BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own)",
+           bench_has(BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own that pay)",
            bench_peak(&one, BENCH_BF16), bench_has(BENCH_I8) ? "in i8" : "in i8 (no products of its own)",
            bench_peak(&one, BENCH_I8));
 #if defined(ALORE_BLAS) && defined(OPENBLAS_VERSION)

@@ -133,7 +133,7 @@ static void bench_fma_plain(long n) /* a product and a sum are two instructions 
 static void (*bench_loop(int type, double *flops))(long) {
     const bool wide = __builtin_cpu_supports("avx512f") != 0;
     *flops = type == BENCH_I8 ? 24 * 128.0 : type == BENCH_BF16 ? 24 * 64.0 : 24 * 32.0;
-    if (type == BENCH_BF16) return wide && __builtin_cpu_supports("avx512bf16") ? bench_bf16_avx512 : NULL;
+    if (type == BENCH_BF16) return alo_cpu() >> 8 & ALO_OWN_BF16 ? bench_bf16_avx512 : NULL; /* as it is used */
     if (type == BENCH_I8) return wide && __builtin_cpu_supports("avx512vnni") ? bench_i8_avx512 : NULL;
     if (wide) return bench_fma_avx512;
     *flops = 12 * 16.0;
@@ -635,6 +635,8 @@ static alore_status bench_case_open(const bench *b, const bench_case *c, bench_n
     if (s) return s;
     if (learns || c->form == BENCH_LINEAR || c->form == BENCH_NORM)
         s = bench_weights(&n->ctx, bench_build_case, c, 7, &base);
+    else if (b->precision)
+        s = alore_weights_create(&n->ctx, &base); /* none, to be packed */
     if (!s) s = bench_build_case(&n->ctx, c, rules, &n->model);
     o.train = c->piece || n->adamw;
     bench_opts(b, &o);
@@ -693,9 +695,11 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
     return good;
 }
 
-/* bf16: frozen products; i8: these products forward; attention, adapters and the rest stay f32. */
+/* bf16: frozen products, and attention where its dot products pay; i8: these products forward; adapters and
+ * the rest stay f32. */
 static bool bench_wanted(const bench_case *c, int precision) {
-    if (precision == BENCH_BF16) return c->form == BENCH_LINEAR;
+    if (precision == BENCH_BF16)
+        return c->form == BENCH_LINEAR || (c->form == BENCH_ATTENTION && bench_has(BENCH_BF16));
     return precision == BENCH_F32 || (c->form == BENCH_LINEAR && !c->piece);
 }
 
