@@ -7097,17 +7097,19 @@ static alore_id alo_glora(alore_model *m, const alore_site *site, const alore_re
  * section 3.2) */
 static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
     const int n = (int)alore_recipe_number(r, "entries"), k = (int)alore_recipe_number(r, "bias_entries");
-    const alore_id value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
-    const alore_id index =
-        alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, alore_indices(site->out, site->in));
-    alore_id more = 0, at = 0;
+    alore_id value = 0, index = 0, more = 0, at = 0;
+    if (!n && !k) return alo_wrong(m, ALORE_ERR_RULE, "sparse: neither entries nor bias_entries");
+    if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
+    const alore_start pairs = alore_indices(site->out, site->in);
+    if (n) index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, pairs);
     if (k) more = alo_mine(m, "bias_value", k, 0, alore_fill(0.0f));
     if (k) at = alore_frozen(m, "bias_index", alore_dims(k, 0, 0, 0), ALORE_OWN, alore_indices(site->out, 0));
-    if (r->place == ALORE_PLACE_PARALLEL)
-        return alore_affine(m, alore_sparse(m, flow->x, value, index, site->out), 0,
-                            k ? alore_scatter(m, 0, more, at, 1, site->out) : 0);
+    if (r->place == ALORE_PLACE_PARALLEL) {
+        const alore_id shift = k ? alore_scatter(m, 0, more, at, 1, site->out) : 0;
+        return n ? alore_affine(m, alore_sparse(m, flow->x, value, index, site->out), 0, shift) : shift;
+    }
     if (k) flow->bias = alore_scatter(m, flow->bias, more, at, 1, site->out);
-    return alore_scatter(m, flow->weight, value, index, site->out, site->in);
+    return n ? alore_scatter(m, flow->weight, value, index, site->out, site->in) : flow->weight;
 }
 
 /* Compacter: y + up(f(down(y))), down and up sums of Kronecker products with one S for the network, on a
@@ -7376,7 +7378,7 @@ static const alore_method alo_methods[] = {
      "Sensitivity-Aware Visual Parameter-Efficient Fine-Tuning (2023)",
      "sparse:entries=512@qkv|proj|fc1|fc2", ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT,
      ALO_MAY(WEIGHT) | ALO_MAY(PARALLEL),
-     {{"entries", 1, 1, 16777216, NULL, true, true}, ALO_WHOLE("bias_entries", 0, 0, 16777216), ALO_INIT},
+     {{"entries", 1, 0, 16777216, NULL, true, true}, ALO_WHOLE("bias_entries", 0, 0, 16777216), ALO_INIT},
      alo_sparse, NULL, NULL, NULL, 0, "the unstructured part of SPT; `alore search spt` chooses the places"},
     {"compacter", "y = h + up(f(down(h))), h = host(x); down, up = sum_i S_i (x) (D_i U_i) + bias",
      "Compacter: Efficient Low-Rank Hypercomplex Adapter Layers (2021)",
