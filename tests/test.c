@@ -8334,6 +8334,52 @@ static void t_cli_golden(void)
                     folders[i]), "%s: %s", folders[i], t_wrote("out"));
 }
 
+/* Subsets of experts: their updates add up, and what there is not is refused. */
+static void t_cli_experts(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("./alore train --weights base.safetensors --data io.safetensors --attach "
+                    "'alore:rank=2,experts=4@qkv|fc1;mlae:experts=4@proj' --steps 3 --lr 0.05 --batch 3 -q --out e.st"),
+           "%s", t_wrote("err"));
+    ok_cli(!t_shell("for e in 0-3 3,2,1,0; do ./alore merge --weights base.safetensors --adapter e.st --experts $e "
+                    "--out m.st -q && ./alore merge --weights base.safetensors --adapter e.st --out w.st -q && cmp m.st "
+                    "w.st || exit 1; done"), "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell("for e in 0 1 0-1; do ./alore merge --weights base.safetensors --adapter e.st --experts $e --out "
+                    "m$e.st -q || exit 1; done"), "%s", t_wrote("err"));
+    alore_ctx ctx;
+    t_heap heap;
+    t_begin(&ctx, &heap);
+    static const char *const files[] = {"base.safetensors", "m0.st", "m1.st", "m0-1.st"};
+    static const char *const names[] = {"blocks.1.attn.qkv.weight", "blocks.1.attn.proj.weight"};
+    alore_weights *w[4];
+    for (int i = 0; i < 4; ++i) w[i] = t_load(&ctx, "build/cli", files[i]);
+    for (int k = 0; k < 2 && w[0] && w[1] && w[2] && w[3]; ++k) {
+        double apart = 0, most = 0;
+        const size_t count = alore_weights_find(w[0], names[k])->bytes / 4;
+        for (size_t j = 0; j < count; ++j) {
+            float v[4];
+            for (int i = 0; i < 4; ++i) (void)alore_tensor_read(alore_weights_find(w[i], names[k]), j, 1, &v[i]);
+            const double sum = (double)v[1] - (double)v[0] + (double)v[2] - (double)v[0];
+            apart = fmax(apart, fabs((double)v[3] - (double)v[0] - sum));
+            most = fmax(most, fabs(sum));
+        }
+        ok(most > 1e-3 && apart <= 4 * EPS, "%s: updates of experts 0 and 1 are off by %g of %g", names[k], apart,
+           most); /* four roundings of weights below 1 */
+    }
+    t_end(&ctx, &heap);
+    static const char *const wrong[][2] = {{"4", "experts 0 to 3, not 4"}, {"1-", "no list"}, {"x", "no list"},
+                                           {"2-1", "no list"}, {"", "not a text"}, {"1,,2", "no list"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+        const int status = t_shell("./alore eval --weights base.safetensors --adapter e.st --data io.safetensors -q "
+                                   "--experts '%s'", wrong[i][0]);
+        ok_cli(status == (i ? 2 : 1) && strstr(t_wrote("err"), wrong[i][1]), "%s: %d, %s", wrong[i][0], status,
+               t_wrote("err"));
+    }
+    ok_cli(t_shell("./alore train --weights base.safetensors --data io.safetensors --attach lora@qkv --steps 0 -q --out "
+                   "l.st && ./alore eval --weights base.safetensors --adapter l.st --data io.safetensors -q --experts 0")
+               == 1 && strstr(t_wrote("err"), "no experts"), "%s", t_wrote("err"));
+}
+
 #define T_SPT \
     "./alore search spt --weights base.safetensors --data io.safetensors --batch 3 --batches 2 --rank 4 "
 #define T_GLORA                                                                                             \
@@ -8911,7 +8957,7 @@ static const t_row t_rows[] = {
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
-    T(cli_hostile) T(cli_golden) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused)
+    T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused)
     T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)

@@ -23,7 +23,7 @@
 
 typedef struct settings {
     const char *weights, *backbone, *attach, *adapter, *data, *val, *transform, *out;
-    const char *init_adapter, *checkpoint, *resume, *log, *scores, *supernet;
+    const char *init_adapter, *experts, *checkpoint, *resume, *log, *scores, *supernet;
     int64_t threads, classes, batch, steps, accumulate, every;
     int64_t budget, batches, tau, rank, population, generations, top, mutate, cross, least, most;
     uint64_t seed, memory, cache;
@@ -389,6 +389,8 @@ static const option options[] = {
      "what learns where: \"alore:rank=4@qkv|fc1;unfreeze@head\""},
     {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN,
      "brings its rules, its head and the fingerprint of its base; or a folder of PEFT"},
+    {"--experts", "LIST", TEXT, AT(experts), 0, 0, NULL, C_ADAPTER,
+     "only these of the adapter's experts (alore, kron, mlae, kadaptation), from 0: \"0,2-3\""},
     {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN | C_LEARN,
      "take the adapter though it was made for another base"},
     {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
@@ -798,6 +800,72 @@ static int open_adapter(app *a, network *n, const char *path)
     return peft_read(&a->ctx, path, n->file, &n->adapter, why) ? 0 : fail(a, 1, path, "%s", why);
 }
 
+/* Is expert i in a list such as "0,2-3"? *most is the largest it names; false, and *most -1, for no list. */
+static bool lists_expert(const char *list, long i, long *most)
+{
+    bool found = false;
+    *most = -1;
+    for (const char *at = list;; ++at) {
+        char *end;
+        const long first = strtol(at, &end, 10);
+        long last = first;
+        bool fine = *at >= '0' && *at <= '9';
+        if (fine && *end == '-') {
+            at = end + 1;
+            last = strtol(at, &end, 10);
+            fine = *at >= '0' && *at <= '9';
+        }
+        if (!fine || last < first || last > 65535 || (*end && *end != ',')) {
+            *most = -1;
+            return false;
+        }
+        found = found || (i >= first && i <= last);
+        if (last > *most) *most = last;
+        at = end;
+        if (!*at) return found;
+    }
+}
+
+/* The adapter with the experts of --experts alone: of the others the tensor whose leading extent counts them is
+ * zero. Nothing is scaled up for those that are gone. */
+static int keep_experts(app *a, network *n)
+{
+    static const char *const of[] = {".alore.D", ".kron.W", ".mlae.lambda", ".kadaptation.q.D", ".kadaptation.v.D"};
+    alore_weights *kept = NULL;
+    const char *key, *value;
+    long most;
+    int rc = 0, found = 0;
+    if (!a->set.experts || !n->adapter) return 0;
+    (void)lists_expert(a->set.experts, 0, &most);
+    if (most < 0) return fail(a, 2, "--experts", "%s is no list of experts; \"0,2-3\" is one", a->set.experts);
+    if (alore_weights_create(&a->ctx, &kept)) return fail_library(a, 1, "memory");
+    for (int i = 0; !rc && i < alore_weights_count(n->adapter); ++i) {
+        alore_tensor t = *alore_weights_at(n->adapter, i);
+        const size_t length = strlen(t.name);
+        bool counts = false;
+        for (size_t k = 0; k < sizeof of / sizeof *of; ++k)
+            counts = counts || (length > strlen(of[k]) && !strcmp(t.name + length - strlen(of[k]), of[k]));
+        const size_t experts = counts && t.rank ? (size_t)t.dims[0] : 0, each = experts ? t.bytes / experts : 0;
+        if (experts && (size_t)most >= experts)
+            return fail(a, 1, "--experts", "%s has experts 0 to %zu, not %ld", t.name, experts - 1, most);
+        char *data = experts ? (char *)take(a, 1, t.bytes) : NULL;
+        if (experts && !data) return 1;
+        for (size_t k = 0; k < experts; ++k)
+            if (lists_expert(a->set.experts, (long)k, &most))
+                memcpy(data + k * each, (const char *)t.data + k * each, each);
+        if (experts) t.data = data;
+        found += experts > 0;
+        if (alore_weights_add(kept, &t)) rc = fail_library(a, 1, t.name);
+    }
+    for (int i = 0; !rc && i < alore_weights_meta_count(n->adapter); ++i) {
+        alore_weights_meta_at(n->adapter, i, &key, &value);
+        if (alore_weights_set_meta(kept, key, value)) rc = fail_library(a, 1, key);
+    }
+    if (!rc && !found) rc = fail(a, 1, "--experts", "the adapter has no experts");
+    n->adapter = kept;
+    return rc;
+}
+
 /* Load what the options name and find the architecture. */
 static int open_network(app *a, network *n, const char *adapter)
 {
@@ -808,6 +876,7 @@ static int open_network(app *a, network *n, const char *adapter)
         return fail(a, 2, "--weights", "missing: a checkpoint, or --backbone SPEC");
     int rc = s->weights ? open_base(a, s->weights, &n->disk, &n->file, &n->names) : 0;
     if (!rc && adapter) rc = open_adapter(a, n, adapter);
+    if (!rc) rc = keep_experts(a, n);
     if (rc) return rc;
     if (n->file && (adapter || a->command->bit & (C_TRAIN | C_SEARCH)))
         n->fingerprint = alore_weights_fingerprint(n->file);
