@@ -2048,10 +2048,17 @@ static alo_sum_t ALO_F(of)(alo_mat a, int i, int j) { return (alo_sum_t)*ALO_F(a
 static void ALO_F(product_plain)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch) {
     (void)scratch;
     for (int i = 0; i < y.rows; ++i)
-        for (int j = 0; j < y.cols; ++j) {
-            alo_sum_t sum = 0;
-            for (int e = 0; e < a.cols; ++e) sum += ALO_F(of)(a, i, e) * ALO_F(of)(b, e, j);
-            ALO_F(put)(ALO_F(at)(y, i, j), sum, add);
+        for (int j = 0; j < y.cols; j += 8) { /* eight sums that do not wait for each other */
+            const int n = y.cols - j < 8 ? y.cols - j : 8;
+            const real *p = ALO_F(at)(a, i, 0), *q = ALO_F(at)(b, 0, j);
+            alo_sum_t sum[8] = {0};
+            if (n == 8)
+                for (int e = 0; e < a.cols; ++e, p += a.col, q += b.row)
+                    ALO_UNROLL for (int k = 0; k < 8; ++k) sum[k] += (alo_sum_t)*p * (alo_sum_t)q[k * b.col];
+            else
+                for (int e = 0; e < a.cols; ++e, p += a.col, q += b.row)
+                    for (int k = 0; k < n; ++k) sum[k] += (alo_sum_t)*p * (alo_sum_t)q[k * b.col];
+            for (int k = 0; k < n; ++k) ALO_F(put)(ALO_F(at)(y, i, j + k), sum[k], add);
         }
 }
 
@@ -7090,17 +7097,19 @@ static alore_id alo_glora(alore_model *m, const alore_site *site, const alore_re
  * section 3.2) */
 static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
     const int n = (int)alore_recipe_number(r, "entries"), k = (int)alore_recipe_number(r, "bias_entries");
-    const alore_id value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
-    const alore_id index =
-        alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, alore_indices(site->out, site->in));
-    alore_id more = 0, at = 0;
+    alore_id value = 0, index = 0, more = 0, at = 0;
+    if (!n && !k) return alo_wrong(m, ALORE_ERR_RULE, "sparse: neither entries nor bias_entries");
+    if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
+    const alore_start pairs = alore_indices(site->out, site->in);
+    if (n) index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, pairs);
     if (k) more = alo_mine(m, "bias_value", k, 0, alore_fill(0.0f));
     if (k) at = alore_frozen(m, "bias_index", alore_dims(k, 0, 0, 0), ALORE_OWN, alore_indices(site->out, 0));
-    if (r->place == ALORE_PLACE_PARALLEL)
-        return alore_affine(m, alore_sparse(m, flow->x, value, index, site->out), 0,
-                            k ? alore_scatter(m, 0, more, at, 1, site->out) : 0);
+    if (r->place == ALORE_PLACE_PARALLEL) {
+        const alore_id shift = k ? alore_scatter(m, 0, more, at, 1, site->out) : 0;
+        return n ? alore_affine(m, alore_sparse(m, flow->x, value, index, site->out), 0, shift) : shift;
+    }
     if (k) flow->bias = alore_scatter(m, flow->bias, more, at, 1, site->out);
-    return alore_scatter(m, flow->weight, value, index, site->out, site->in);
+    return n ? alore_scatter(m, flow->weight, value, index, site->out, site->in) : flow->weight;
 }
 
 /* Compacter: y + up(f(down(y))), down and up sums of Kronecker products with one S for the network, on a
@@ -7369,7 +7378,7 @@ static const alore_method alo_methods[] = {
      "Sensitivity-Aware Visual Parameter-Efficient Fine-Tuning (2023)",
      "sparse:entries=512@qkv|proj|fc1|fc2", ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT,
      ALO_MAY(WEIGHT) | ALO_MAY(PARALLEL),
-     {{"entries", 1, 1, 16777216, NULL, true, true}, ALO_WHOLE("bias_entries", 0, 0, 16777216), ALO_INIT},
+     {{"entries", 1, 0, 16777216, NULL, true, true}, ALO_WHOLE("bias_entries", 0, 0, 16777216), ALO_INIT},
      alo_sparse, NULL, NULL, NULL, 0, "the unstructured part of SPT; `alore search spt` chooses the places"},
     {"compacter", "y = h + up(f(down(h))), h = host(x); down, up = sum_i S_i (x) (D_i U_i) + bias",
      "Compacter: Efficient Low-Rank Hypercomplex Adapter Layers (2021)",
@@ -10139,13 +10148,18 @@ static double alo_probe_error(const alo_merging *g, const double *w) {
     bool norm = g->site->s.host == ALORE_HOST_NORM;
     size_t out = g->cols;
     double worst = 0, largest = 0;
-    for (size_t i = 0; i < ALO_PROBE_ROWS * out; ++i) {
-        const double *x = g->x + i / out * g->in, y = g->y[i];
-        double sum = w[g->rows * out + i % out];
-        for (size_t k = 0; k < g->rows; ++k) sum += x[norm ? i % out : k] * w[k * out + i % out];
-        sum = sum < y ? y - sum : sum - y;
-        if (!(sum <= worst)) worst = sum < 1e300 ? sum : (double)alo_float(0x7f800000u);
-        if (y > largest || -y > largest) largest = y < 0 ? -y : y;
+    for (size_t i = 0; i < ALO_PROBE_ROWS * out;) { /* up to eight columns of a row */
+        const double *x = g->x + i / out * g->in;
+        const size_t col = i % out, n = out - col < 8 ? out - col : 8;
+        double sums[8] = {0};
+        for (size_t j = 0; j < n; ++j) sums[j] = w[g->rows * out + col + j];
+        for (size_t k = 0; k < g->rows; ++k)
+            for (size_t j = 0; j < n; ++j) sums[j] += x[norm ? col + j : k] * w[k * out + col + j];
+        for (size_t j = 0; j < n; ++j, ++i) {
+            const double y = g->y[i], off = sums[j] < y ? y - sums[j] : sums[j] - y;
+            if (!(off <= worst)) worst = off < 1e300 ? off : (double)alo_float(0x7f800000u);
+            if (y > largest || -y > largest) largest = y < 0 ? -y : y;
+        }
     }
     return largest > 0 ? worst / largest : worst;
 }
@@ -10400,9 +10414,9 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
         memset(left, 0, in * sizeof *left);
         memset(right, 0, out * sizeof *right);
         rank = alo_crosses(w, in, out, size * noise, left, right);
-        for (size_t k = 0; k < rank; ++k) /* what the factors make of the host, for the certificate */
-            for (size_t i = 0; i < in * out; ++i)
-                kept[i] += (double)left[k * in + i / out] * (double)right[k * out + i % out];
+        for (size_t i = 0; i < in * rank; ++i) /* what the factors make of the host, for the certificate */
+            for (size_t j = 0; j < out; ++j)
+                kept[i % in * out + j] += (double)left[i] * (double)right[i / in * out + j];
         for (size_t j = 0; j < out && moved; ++j) kept[in * out + j] = (double)bias[j];
         memcpy(g->found, kept, (in + 1) * out * sizeof *kept);
         rank += rank == 0;

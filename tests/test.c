@@ -7550,6 +7550,293 @@ static void t_pixels_transform(void)
        "short, crop, mean and the default std: %s", why);
 }
 
+/* ---- What shall learn: tools/search.h ---------------------------------------- */
+
+#include "../tools/search.h"
+
+/* A sweep by hand: a matrix that is worth a LoRA of 5 numbers from 3 entries on, two vectors. */
+static void t_search_sweep(void)
+{
+    static const float scores[] = {10, 0, 9, 8, 1, 0, 0.5f, 7, 6, 0, 0, 2};
+    static const struct {
+        size_t budget, tau, total, left;
+        const char *rules;
+    } rows[] = {
+        {90, 1, 101, 0, "sparse:entries=1@a;unfreeze@cls_token;unfreeze@head"},
+        {102, 2, 102, 0, "sparse:entries=2@a;unfreeze@cls_token;unfreeze@head"},
+        {103, 2, 102, 0, "sparse:entries=2@a;unfreeze@cls_token;unfreeze@head"},
+        {104, 3, 105, 0, "lora:rank=1@a;unfreeze@cls_token;unfreeze@head"},
+        {107, 4, 107, 0, "lora:rank=1@a;unfreeze@cls_token|a.bias;unfreeze@head"},
+        {110, 6, 111, 0, "lora:rank=1@a;unfreeze@cls_token|a.bias|n.weight;unfreeze@head"},
+        {999, 6, 111, 0, "lora:rank=1@a;unfreeze@cls_token|a.bias|n.weight;unfreeze@head"},
+    };
+    search_part parts[3] = {{"a.weight", "a", 0, true, 0, 2, 3, 5, 2.5, scores, 0},
+                            {"a.bias", "a", 0, false, 0, 2, 1, 2, 1, scores + 6, 0},
+                            {"n.weight", NULL, 0, false, 0, 4, 1, 4, 2, scores + 8, 0}};
+    search_entry *list = NULL;
+    char text[300];
+    int64_t places[6];
+    const size_t n = search_best(parts, 3, 100, &list);
+    ok(n == 8, "%zu entries are positive", n);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        const search_cost c = search_sweep(parts, 3, list, n, 1, rows[i].budget, 100);
+        search_text t = {text, sizeof text, 0};
+        search_rules(parts, 3, list, c.tau, 1, true, &t);
+        ok(c.tau == rows[i].tau && c.total == rows[i].total && c.left == rows[i].left &&
+               !strcmp(text, rows[i].rules),
+           "budget %zu: %zu entries, %zu numbers, %zu left, %s", rows[i].budget, c.tau, c.total, c.left,
+           text);
+    }
+    search_sweep(parts, 3, list, n, 1, 102, 100);
+    ok(search_places(parts, 3, list, 2, "a", false, places) == 2 && places[0] == 0 && places[1] == 2 &&
+           !search_places(parts, 3, list, 2, "a", true, NULL),
+       "entries 0 and 2 of the matrix");
+    const search_cost five = search_sweep(parts, 3, list, 5, 5, 107, 100); /* one of the norm is not a half */
+    ok(five.left == 1 && five.total == 107 && five.vectors == 1, "%zu left out, %zu", five.left, five.total);
+    free(list);
+}
+
+/* The best of many with ties, zeros and parts of any size, against sorting them all. */
+static void t_search_best(void)
+{
+    static float scores[5000];
+    static search_entry all[5000];
+    static const size_t most[] = {1, 2, 17, 1000, 3999, 4000, 100000};
+    search_part parts[4];
+    size_t count = 0, at = 0;
+    memset(parts, 0, sizeof parts);
+    for (size_t i = 0; i < 5000; ++i) { /* few values, so that many are equal */
+        const uint32_t r = alore_random_u32(3, 1, i) % 300;
+        scores[i] = i % 5 == 0 ? 0 : (float)(r * r) * (r % 7 ? 1e-9f : 1e-3f);
+    }
+    for (int p = 0; p < 4; ++p) {
+        static const int rows[] = {1, 1000, 3998, 1};
+        parts[p].rows = rows[p];
+        parts[p].cols = 1;
+        parts[p].scores = scores + at;
+        for (int i = 0; i < rows[p]; ++i, ++at) {
+            const search_entry e = {scores[at], (uint32_t)p, (uint32_t)i};
+            if (scores[at] > 0) all[count++] = e;
+        }
+    }
+    qsort(all, count, sizeof *all, search_order);
+    for (size_t k = 0; k < sizeof most / sizeof *most; ++k) {
+        search_entry *list = NULL;
+        const size_t n = search_best(parts, 4, most[k], &list), want = most[k] < count ? most[k] : count;
+        bool same = n == want;
+        for (size_t i = 0; i < n && same; ++i) same = list[i].part == all[i].part && list[i].at == all[i].at;
+        ok(same, "the best %zu: %zu", most[k], n);
+        free(list);
+    }
+}
+
+typedef struct t_planted {
+    uint8_t genes[3 * SEARCH_GENES];
+    int calls, told, stop;
+} t_planted;
+
+/* Fitness: how many genes are right. */
+static int t_planted_score(void *user, search_one *one)
+{
+    t_planted *p = (t_planted *)user;
+    for (int i = 0; i < 3 * SEARCH_GENES; ++i) one->fitness += one->genes[i] == p->genes[i];
+    return ++p->calls == p->stop ? 7 : 0;
+}
+
+static int t_planted_told(void *user, int generation)
+{
+    ++((t_planted *)user)->told;
+    return generation < 0;
+}
+
+/* Evolution finds a planted subnet, keeps to the sizes, sees nothing twice, and repeats itself. */
+static void t_search_evolve(void)
+{
+    search_layer layers[3];
+    search_space space = {3, 2, layers};
+    uint64_t order[2] = {0, 0};
+    memset(layers, 0, sizeof layers);
+    for (int l = 0; l < 3; ++l) layers[l].in = 8, layers[l].out = 8 + 4 * l;
+    for (int k = 0; k < 2; ++k) {
+        search_evolution e;
+        t_planted p = {{0}, 0, 0, 0};
+        memset(&e, 0, sizeof e);
+        search_draw(&space, 9, 4, p.genes);
+        const size_t size = search_size(&space, p.genes);
+        e.space = &space;
+        e.population = 50;
+        e.generations = 40;
+        e.top = 10;
+        e.mutate = e.cross = 25;
+        e.probability = 0.2;
+        e.seed = 5;
+        e.least = size / 2;
+        e.most = size + 20;
+        e.score = t_planted_score;
+        e.told = t_planted_told;
+        e.user = &p;
+        ok(!search_evolve(&e) && p.told == 40 && p.calls == e.count && e.count > 1900,
+           "%d subnets, %d generations", e.count, p.told);
+        const search_one *best = &e.list[e.rank[0]];
+        ok(e.ranked == 10 && !memcmp(best->genes, p.genes, sizeof p.genes), "the best has %g right, of 15",
+           best->fitness);
+        for (int i = 0; i < e.count; ++i) {
+            bool seen = false;
+            for (int j = 0; j < i && !seen; ++j)
+                seen = !memcmp(e.list[i].genes, e.list[j].genes, sizeof p.genes);
+            if (e.list[i].size < e.least || e.list[i].size > e.most || seen ||
+                e.list[i].size != search_size(&space, e.list[i].genes))
+                ok(false, "subnet %d of %zu numbers, %d", i, e.list[i].size, seen);
+            order[k] = alo_hash(e.list[i].genes, sizeof p.genes, order[k]);
+        }
+        for (int i = 1; i < e.ranked; ++i)
+            ok(search_better(&e.list[e.rank[i - 1]], &e.list[e.rank[i]]), "rank %d", i);
+        search_close(&e);
+        p.stop = p.calls = 0;
+        p.stop = 60;
+        ok(search_evolve(&e) == 7 && p.calls == 60, "a score that fails ends it: %d calls", p.calls);
+        search_close(&e);
+        e.most = 1;
+        e.least = 0;
+        ok(!search_evolve(&e) && e.count > 3 && e.count <= 13, "13 are so small: %d are found", e.count);
+        for (int i = 0; i < e.count; ++i) ok(e.list[i].size <= 1, "%zu numbers", e.list[i].size);
+        search_close(&e);
+    }
+    ok(order[0] == order[1], "the same subnets in the same order");
+}
+
+/* All configurations are drawn, each choice as often as the others; sizes by the formulas. */
+static void t_search_genes(void)
+{
+    search_layer layer;
+    search_space space = {1, 4, &layer};
+    int seen[432] = {0}, kinds = 0;
+    uint8_t g[SEARCH_GENES];
+    static const struct {
+        uint8_t genes[SEARCH_GENES];
+        size_t size;
+    } rows[] = {{{0, 0, 0, 1, 1}, 4 * 40 + 4 * 40 + 4 * 11 + 30 + 30},
+                {{3, 3, 3, 3, 3}, 0},
+                {{1, 2, 1, 2, 3}, 30 + 1 + 10 + 1},
+                {{2, 3, 3, 1, 2}, 1 + 30 + 1}};
+    memset(&layer, 0, sizeof layer);
+    layer.in = 10;
+    layer.out = 30;
+    for (uint64_t step = 0; step < 432 * 100; ++step) {
+        int at = 0;
+        search_draw(&space, 1, step, g);
+        for (int k = 0; k < SEARCH_GENES; ++k) {
+            int c = 0;
+            while (search_alleles[k][c] != g[k]) ++c;
+            at = at * search_allele_count(k) + c;
+        }
+        kinds += !seen[at]++;
+    }
+    double chi = 0;
+    for (int i = 0; i < 432; ++i) chi += (seen[i] - 100.0) * (seen[i] - 100.0) / 100;
+    ok(kinds == 432 && fabs(chi - 431) < 5 * sqrt(2 * 431.0), "%d of 432 configurations, chi^2 %.0f", kinds,
+       chi);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i)
+        ok(search_size(&space, rows[i].genes) == rows[i].size, "%zu numbers, not %zu",
+           search_size(&space, rows[i].genes), rows[i].size);
+}
+
+/* One plan runs every subnet: loss, gradients and a step of the dressed supernet are those of the subnet alone. */
+static void t_search_supernet(void)
+{
+    alore_plan_opts o = ALORE_ZERO;
+    o.train = true;
+    o.batch = 4;
+    o.lanes = 2;
+    o.optimizer = ALORE_SGD;
+    for (uint64_t k = 0; k < 6; ++k) {
+        t_net n, sub;
+        search_layer layers[20];
+        search_space space = {0, 2, layers};
+        uint8_t genes[20 * SEARCH_GENES];
+        char rules[8000] = "";
+        search_text text = {rules, sizeof rules, 0};
+        alore_weights *w = NULL;
+        size_t count = 0;
+        if (!t_net_open(&n, t_micro, "glora:rank=2@qkv|proj|fc1|fc2;unfreeze@head", &o, 0)) {
+            t_net_close(&n);
+            return;
+        }
+        ok(!search_open(n.model, n.plan, 2, &space) && space.layers == 12, "%d layers", space.layers);
+        search_draw(&space, 7, k, genes);
+        float *params = alore_params(n.run, &count), *held = (float *)malloc(2 * count * sizeof *held);
+        memcpy(held, params, count * sizeof *held);
+        search_dress(&space, genes, held, params);
+        search_subnet_rules(&space, genes, &text);
+        ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+        float *g = alore_grads(n.run, NULL);
+        search_undress(&space, genes, g);
+        memcpy(params, held, count * sizeof *held);
+        memcpy(held + count, g, count * sizeof *held);
+        ok(alore_step(n.run, NULL, 0.5f, NULL) == ALORE_OK, "%s", n.ctx.error.text);
+        double worst = 0;
+        for (size_t i = 0; i < count; ++i) /* p -= rate g / samples, also where a shape was dressed */
+            worst =
+                fmax(worst, fabs((double)params[i] - ((double)held[i] - 0.125 * (double)held[count + i])));
+        ok(worst < 1e-6, "the step is off by %g", worst);
+        memcpy(params, held, count * sizeof *held);
+
+        if (!t_net_open(&sub, t_micro, rules, &o, 0)) {
+            t_net_close(&sub);
+            t_net_close(&n);
+            free(held);
+            return;
+        }
+        ok(alore_weights_create(&sub.ctx, &w) == ALORE_OK &&
+               search_subnet(&space, genes, held, w) == ALORE_OK,
+           "subnet");
+        alore_weights *all = NULL;
+        ok(alore_run_export(n.run, &all) == ALORE_OK, "export");
+        for (int i = 0; i < alore_weights_count(all); ++i) {
+            const alore_tensor *t = alore_weights_at(all, i);
+            if (!strncmp(t->name, "head.", 5)) ok(alore_weights_add(w, t) == ALORE_OK, "%s", t->name);
+        }
+        ok(alore_trainable(sub.plan) == search_size(&space, genes) + 24 * 5 + 5, "%zu learn",
+           alore_trainable(sub.plan));
+        ok(alore_run_load(sub.run, w) == ALORE_OK && alore_backward(sub.run, 0) == ALORE_OK, "%s",
+           sub.ctx.error.text);
+        for (int s = 0; s < 4; ++s)
+            near((double)alore_run_output(sub.run, "loss")[s], (double)alore_run_output(n.run, "loss")[s],
+                 2e-5, "loss");
+        const float *gs = alore_grads(sub.run, NULL);
+        double length = 0;
+        for (size_t i = 0; i < count; ++i) length += fabs((double)held[count + i]);
+        for (int i = 0; i < alore_param_count(sub.plan); ++i) {
+            alore_param_info q = alore_param_at(sub.plan, i);
+            const char *dot = strrchr(q.name, '.');
+            double apart = 0, most = 0;
+            size_t first = SIZE_MAX; /* in the supernet: the same name, or the first row of up */
+            for (int pass = 0; pass < 2 && first == SIZE_MAX; ++pass)
+                for (int j = 0; j < alore_param_count(n.plan); ++j) {
+                    alore_param_info p = alore_param_at(n.plan, j);
+                    char name[80];
+                    snprintf(name, sizeof name, pass ? "%s%s" : "%s", q.name,
+                             *(dot + 1) == 'C' ? "_down" : "_up");
+                    if (!strcmp(p.name, name)) first = p.first;
+                }
+            if (!ok(first != SIZE_MAX, "%s", q.name)) continue;
+            for (size_t j = 0; j < q.count; ++j) {
+                const double a = (double)gs[q.first + j], b = (double)held[count + first + j];
+                apart = fmax(apart, fabs(a - b));
+                most = fmax(most, fabs(a));
+                length -= fabs(b);
+            }
+            ok(apart <= 1e-4 * most + 1e-5, "subnet %d, %s: gradient off by %g of %g", (int)k, q.name, apart,
+               most);
+        }
+        ok(length < 1e-2, "what the subnet does not read has gradients of %g", length);
+        free(held);
+        alore_weights_destroy(all);
+        t_net_close(&sub);
+        t_net_close(&n);
+    }
+}
+
 /* ---- The command line ------------------------------------------------------- */
 
 
@@ -7621,7 +7908,7 @@ static void t_cli_errors(void)
         const char *arguments, *says;
     } rows[] = {
     {2, "",
-     "command: missing: info, sites, plan, train, eval, predict, merge, export, count, bench, he"},
+     "command: missing: info, sites, plan, train, eval, predict, merge, export, count, search, be"},
     {2, "frobnicate",
      "frobnicate: no such command: info, sites, plan, train, eval, predict, merge, export, count"},
     {2, "bench --steps 2",
@@ -7636,6 +7923,36 @@ static void t_cli_errors(void)
      "--backbone: "},
     {1, "bench --weights gone.st",
      "gone.st: "},
+    {2, "search",
+     "search: its kind is missing; alore search spt|glora NETWORK --data DATA --out ADAPTER"},
+    {2, "search ssf",
+     "ssf: no kind of search; there are spt, glora"},
+    {2, "search spt --most 3",
+     "--most: is of search glora"},
+    {2, "search glora --budget 3",
+     "--budget: is of search spt"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st",
+     "--budget: missing: how many numbers may learn"},
+    {2, "search spt --budget 0",
+     "--budget: '0' is not a whole number from 1 to 1e+09"},
+    {2, "search spt --budget 9 --data io.safetensors --out z.st",
+     "--weights: missing; alore search spt|glora NETWORK"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st --budget 9 --head-init zero",
+     "--head-init: zero: no gradient passes such a head"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st --budget 9 --structured adapter",
+     "--structured: 'adapter' is none of lora"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st --budget 9 --val io.safetensors",
+     "--val: is of search glora"},
+    {2, "search glora --weights base.safetensors --data io.safetensors --out z.st",
+     "--val: missing: subnets are told apart by it"},
+    {2, "search glora --weights base.safetensors --data io.safetensors --val x --out z.st --least 9 --most 3",
+     "--most: 3 is less than --least 9"},
+    {2, "search glora --weights base.safetensors --probability 2",
+     "--probability: '2' is not a number from 0 to 1"},
+    {1, "search spt --weights base.safetensors --data gone --out z.st --budget 9",
+     "--data: gone: cannot be read: No such file or directory"},
+    {1, "search spt --weights base.safetensors --data io.safetensors --out /no/such/z.st --budget 9",
+     "/no/such/z.st: cannot be written"},
     {2, "convert a b",
      "convert: not in this version"},
     {2, "analyse x",
@@ -7760,8 +8077,10 @@ static void t_cli_errors(void)
      "--classes: '0' is not a whole number from 1 to 16777216"},
     {2, "merge --weights base.safetensors --adapter a.st --out z.st --dtype f64",
      "--dtype: 'f64' is none of f32|f16|bf16"},
-    {2, "export --weights base.safetensors --adapter a.st --as peft --out ex",
-     "--as: peft is not there yet: lora is"},
+    {2, "export --weights base.safetensors --adapter a.st --as lora --names timm --out ex",
+     "--names: is of --as peft"},
+    {2, "sites --weights base.safetensors --adapter a.st --attach lora@qkv",
+     "--attach: either --attach or --adapter"},
     {2, "export --weights base.safetensors --adapter a.st --as onnx --out ex",
      "--as: 'onnx' is none of peft|lora"},
     {2, "count --attach x",
@@ -8104,6 +8423,420 @@ static void t_cli_golden(void)
                     folders[i]), "%s: %s", folders[i], t_wrote("out"));
 }
 
+/* Subsets of experts: their updates add up, and what there is not is refused. */
+static void t_cli_experts(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("./alore train --weights base.safetensors --data io.safetensors --attach "
+                    "'alore:rank=2,experts=4@qkv|fc1;mlae:experts=4@proj' --steps 3 --lr 0.05 --batch 3 -q --out e.st"),
+           "%s", t_wrote("err"));
+    ok_cli(!t_shell("for e in 0-3 3,2,1,0; do ./alore merge --weights base.safetensors --adapter e.st --experts $e "
+                    "--out m.st -q && ./alore merge --weights base.safetensors --adapter e.st --out w.st -q && cmp m.st "
+                    "w.st || exit 1; done"), "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell("for e in 0 1 0-1; do ./alore merge --weights base.safetensors --adapter e.st --experts $e --out "
+                    "m$e.st -q || exit 1; done"), "%s", t_wrote("err"));
+    alore_ctx ctx;
+    t_heap heap;
+    t_begin(&ctx, &heap);
+    static const char *const files[] = {"base.safetensors", "m0.st", "m1.st", "m0-1.st"};
+    static const char *const names[] = {"blocks.1.attn.qkv.weight", "blocks.1.attn.proj.weight"};
+    alore_weights *w[4];
+    for (int i = 0; i < 4; ++i) w[i] = t_load(&ctx, "build/cli", files[i]);
+    for (int k = 0; k < 2 && w[0] && w[1] && w[2] && w[3]; ++k) {
+        double apart = 0, most = 0;
+        const size_t count = alore_weights_find(w[0], names[k])->bytes / 4;
+        for (size_t j = 0; j < count; ++j) {
+            float v[4];
+            for (int i = 0; i < 4; ++i) (void)alore_tensor_read(alore_weights_find(w[i], names[k]), j, 1, &v[i]);
+            const double sum = (double)v[1] - (double)v[0] + (double)v[2] - (double)v[0];
+            apart = fmax(apart, fabs((double)v[3] - (double)v[0] - sum));
+            most = fmax(most, fabs(sum));
+        }
+        ok(most > 1e-3 && apart <= 4 * EPS, "%s: updates of experts 0 and 1 are off by %g of %g", names[k], apart,
+           most); /* four roundings of weights below 1 */
+    }
+    t_end(&ctx, &heap);
+    static const char *const wrong[][2] = {{"4", "experts 0 to 3, not 4"}, {"1-", "no list"}, {"x", "no list"},
+                                           {"2-1", "no list"}, {"", "not a text"}, {"1,,2", "no list"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+        const int status = t_shell("./alore eval --weights base.safetensors --adapter e.st --data io.safetensors -q "
+                                   "--experts '%s'", wrong[i][0]);
+        ok_cli(status == (i ? 2 : 1) && strstr(t_wrote("err"), wrong[i][1]), "%s: %d, %s", wrong[i][0], status,
+               t_wrote("err"));
+    }
+    ok_cli(t_shell("./alore train --weights base.safetensors --data io.safetensors --attach lora@qkv --steps 0 -q --out "
+                   "l.st && ./alore eval --weights base.safetensors --adapter l.st --data io.safetensors -q --experts 0")
+               == 1 && strstr(t_wrote("err"), "no experts"), "%s", t_wrote("err"));
+}
+
+#define T_SPT \
+    "./alore search spt --weights base.safetensors --data io.safetensors --batch 3 --batches 2 --rank 4 "
+#define T_GLORA                                                                                             \
+    "./alore search glora --weights base.safetensors --data io.safetensors --val io.safetensors --batch 3 " \
+    "--rank 2 --population 8 --top 3 --mutate 3 --cross 3 --seed 3 "
+
+/* SPT: scores are squared gradients of the mean loss; the file trains, evaluates and merges; bad input is told. */
+static void t_cli_spt(void)
+{
+    alore_ctx ctx;
+    t_heap heap;
+    alore_vit_config c;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell(T_SPT
+                    "--tau 100 --budget 3000 --head-init keep --shuffle off --scores s.st --json --out a.st"),
+           "%s", t_wrote("err"));
+    ok_cli(strstr(t_wrote("out"), "\"budget\":3000,\"tau\":") && strstr(t_wrote("out"), "\"matrices\":") &&
+               strstr(t_wrote("out"), "\"total\":") && strstr(t_wrote("out"), ";unfreeze@head\"}"),
+           "%s", t_wrote("out"));
+    t_begin(&ctx, &heap);
+    alore_weights *base = t_load(&ctx, "build/cli", "base.safetensors"),
+                  *io = t_load(&ctx, "build/cli", "io.safetensors");
+    alore_weights *scores = t_load(&ctx, "build/cli", "s.st");
+    o.train = true;
+    o.batch = 3;
+    o.dtype = ALORE_F64;
+    alore_status s = alore_vit_parse(&ctx, alore_weights_meta(base, "alore.backbone"), &c, NULL);
+    if (s == ALORE_OK) s = alore_model_create(&ctx, &m);
+    if (s == ALORE_OK) s = alore_attach(m, "unfreeze@*");
+    if (s == ALORE_OK) {
+        alore_id x = alore_input(m, "image", ALORE_F32, c.height * c.width, 3);
+        alore_id y = alore_vit(m, x, &c), label = alore_input(m, "label", ALORE_I32, 1, 1);
+        alore_output(m, "loss", alore_loss_xent(m, y, label, 0));
+        s = alore_model_finish(m);
+    }
+    if (s == ALORE_OK) s = alore_plan_create(m, &o, &p);
+    if (s == ALORE_OK) s = alore_run_create(p, base, &run);
+    if (ok(s == ALORE_OK && scores, "%s", ctx.error.text)) {
+        int found = 0;
+        t_take_images(run, io, 0, 3);
+        memcpy(alore_run_input(run, "label"), alore_weights_find(io, "label")->data, 12);
+        ok(alore_backward(run, 0) == ALORE_OK, "%s", ctx.error.text);
+        const float *g = alore_grads(run, NULL);
+        for (int i = 0; i < alore_param_count(p); ++i) { /* two batches are alike: 2 (g / 3)^2 */
+            alore_param_info q = alore_param_at(p, i);
+            const alore_tensor *t = alore_weights_find(scores, q.name);
+            double apart = 0, most = 1e-9;
+            ok(!t == !search_is_candidate(q.name) && (!t || t->bytes == 4 * q.count), "%s: scored or not",
+               q.name);
+            found += t != NULL;
+            for (size_t k = 0; t && k < q.count; ++k) {
+                float have;
+                const double v = t_value(p, g, q.first + k) / 3;
+                if (!alore_tensor_read(t, k, 1, &have)) have = -1;
+                apart = fmax(apart, fabs((double)have - 2 * v * v));
+                most = fmax(most, 2 * v * v);
+            }
+            ok(!t || apart <= 1e-4 * most, "%s: scores off by %g of %g", q.name, apart, most);
+        }
+        ok(found == 3 * 12 + 2, "%d tensors", found);
+        alore_weights *adapter = t_load(&ctx, "build/cli", "a.st");
+        for (int i = found = 0; i < alore_weights_count(adapter);
+             ++i) { /* the entries are the best of the matrix */
+            const alore_tensor *t = alore_weights_at(adapter, i);
+            const char *end = strstr(t->name, ".sparse.index");
+            char name[80];
+            if (!end || strstr(t->name, "qkv")) continue; /* whose thirds are by themselves */
+            snprintf(name, sizeof name, "%.*s.weight", (int)(end - t->name), t->name);
+            const alore_tensor *of = alore_weights_find(scores, name);
+            const size_t count = of->bytes / 4, cols = (size_t)of->dims[1], entries = (size_t)t->dims[0];
+            bool *chosen = (bool *)calloc(count, 1);
+            float least = 1e30f, most = 0, v, at[2];
+            bool rising = t->dtype == ALORE_I32 && t->rank == 2 && t->dims[1] == 2;
+            for (size_t k = 0, last = 0; k < entries && alore_tensor_read(t, 2 * k, 2, at); ++k) {
+                const size_t place = (size_t)at[0] * cols + (size_t)at[1];
+                rising = rising && (size_t)at[1] < cols && place < count && (!k || place > last);
+                chosen[rising ? place : 0] = true;
+                last = place;
+            }
+            for (size_t k = 0; k < count && alore_tensor_read(of, k, 1, &v); ++k) {
+                if (chosen[k] && v < least) least = v;
+                if (!chosen[k] && v > most) most = v;
+            }
+            ok(rising && least >= most, "%s: the least chosen %g, the most left %g", t->name, (double)least,
+               (double)most);
+            free(chosen);
+            ++found;
+        }
+        ok(found > 3, "%d matrices with entries", found);
+    }
+    t_end(&ctx, &heap);
+
+    static const char *const others[] = {"--threads 1", "--threads 3", "--memory 900K"};
+    for (size_t i = 0; i < 3; ++i)
+        ok_cli(
+            !t_shell(T_SPT
+                     "--tau 100 --budget 3000 --head-init keep --shuffle off --scores o.st %s --out b.st && "
+                     "cmp s.st o.st && cmp a.st b.st",
+                     others[i]),
+            "%s: %s%s", others[i], t_wrote("out"), t_wrote("err"));
+    ok_cli(strstr(t_wrote("err"), "groups of blocks"), "%s", t_wrote("err"));
+    static const char *const budgets[] = {"60", "300", "1200", "4000"};
+    for (size_t i = 0; i < 4; ++i)
+        ok_cli(!t_shell(T_SPT "--classes 9 --data 'io.safetensors[0:1]' --tau %d --budget %s --out c.st -q "
+                              "&& ./alore train "
+                              "--weights base.safetensors --data 'io.safetensors[0:1]' --init-adapter c.st "
+                              "--steps 2 -q --out t.st "
+                              "&& ./alore merge --weights base.safetensors --adapter t.st --out m.st -q && "
+                              "./alore eval --weights "
+                              "m.st --data 'io.safetensors[0:1]' -q",
+                        i < 2 ? 10 : 100, budgets[i]),
+               "budget %s: %s", budgets[i], t_wrote("err"));
+    ok_cli(
+        !t_shell(
+            "./alore train --weights base.safetensors --data io.safetensors --init-adapter a.st --steps 0 -q "
+            "--out "
+            "t.st && ./alore eval --weights base.safetensors --adapter t.st --data io.safetensors -q >x && "
+            "./alore eval --weights base.safetensors --data io.safetensors -q >y && "
+            "sed -i 's/\\(loss .*[.].....\\).*/\\1/' x y && cmp x y"),
+        "a fresh adapter changes nothing: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(t_shell(T_SPT "--budget 3000 --memory 10K --out z.st") == 1 &&
+               strstr(t_wrote("err"), "--memory: ") && !t_exists("z.st"),
+           "%s", t_wrote("err"));
+}
+
+/* GLoRA: one result for any number of threads, sizes within bounds, what is written is what was scored, a saved
+ * supernet is searched again, retraining is a training. */
+static void t_cli_glora(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(
+        !t_shell(
+            T_GLORA
+            "--steps 6 --generations 4 --lr 0.01 --threads 1 --supernet s.st --log l1 --json --out a.st >a"),
+        "%s", t_wrote("err"));
+    ok_cli(!t_shell("grep -c '\"generation\"' l1 | grep -x 4 && grep -c '\"step\"' l1 | grep -x 6 && grep "
+                    "'\"evaluated\":32,' a "
+                    "&& grep '\"steps\":6,' a"),
+           "%s", t_wrote("out"));
+    ok_cli(!t_shell(T_GLORA "--steps 6 --generations 4 --lr 0.01 --threads 2 --json --out b.st -q >b && cmp "
+                            "a.st b.st && cmp a b"),
+           "threads: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell(T_GLORA "--epochs 0 --init-adapter s.st --generations 4 --out b.st -q && cmp a.st b.st"),
+           "searched again: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell(
+               "./alore eval --weights base.safetensors --adapter a.st --data io.safetensors -q --json >e && "
+               "sed 's/.*\"search_top1\":\\([^,]*\\),.*/\\1/' a >x && sed 's/{\"top1\":\\([^,]*\\),.*/\\1/' "
+               "e >y && "
+               "cmp x y && ./alore merge --weights base.safetensors --adapter a.st --out m.st -q"),
+           "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(
+        !t_shell(T_GLORA
+                 "--steps 2 --generations 3 --least 2000 --most 4000 --json --log l --out b.st -q && "
+                 "! grep -o '\"best_parameters\":[0-9]*' l | cut -d: -f2 | awk '$1<2000||$1>4000' | grep ."),
+        "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell(
+               T_GLORA
+               "--epochs 0 --init-adapter s.st --generations 4 --retrain 4 --lr 0.02 --schedule constant "
+               "--out r.st -q && ./alore train --weights base.safetensors --data io.safetensors "
+               "--init-adapter a.st "
+               "--epochs 4 --batch 3 --seed 3 --lr 0.02 --schedule constant --out t.st -q && cmp r.st t.st"),
+           "retrained: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(t_shell(T_GLORA "--steps 1 --least 13849 --out z.st -q") == 1 && !t_exists("z.st"), "%s",
+           t_wrote("err"));
+    ok_cli(strstr(t_wrote("err"), "--least: 13849 is more than the largest subnet has, 13848"), "%s",
+           t_wrote("err"));
+    ok_cli(
+        !t_shell(T_GLORA "--epochs 0 --init-adapter s.st --generations 2 --most 40 --out b.st -q --json") &&
+            strstr(t_wrote("out"), "\"parameters\":"),
+        "%s", t_wrote("err"));
+    ok_cli(t_shell(T_GLORA "--steps 9 --lr 1e6 --optimizer sgd --out z.st -q") == 1 && !t_exists("z.st"),
+           "%s", t_wrote("err"));
+}
+/* How far tensor `name` of a file of the last commands is from a reference: the largest difference over the
+ * largest number; 1e9 where something is missing. */
+static double t_file_apart(alore_ctx *ctx, const char *file, const char *name, const alore_tensor *ref)
+{
+    alore_weights *w = NULL;
+    char path[256];
+    double apart = 0, most = 0;
+    snprintf(path, sizeof path, "build/cli/%s", file);
+    if (alore_weights_load(ctx, path, &w)) return 1e9;
+    const alore_tensor *t = alore_weights_find(w, name);
+    const size_t count = ref ? ref->bytes / alore_dtype_bytes(ref->dtype) : 0;
+    if (!t || !count || t->bytes / alore_dtype_bytes(t->dtype) != count) apart = 1e9;
+    for (size_t i = 0; i < count && apart < 1e9; ++i) {
+        float x = 0, y = 0;
+        if (!alore_tensor_read(t, i, 1, &x) || !alore_tensor_read(ref, i, 1, &y) || !(fabsf(x - y) < 1e9f)) apart = 1e9;
+        apart = fmax(apart, fabs((double)x - (double)y));
+        most = fmax(most, fabs((double)y));
+    }
+    alore_weights_destroy(w);
+    return apart / (most > 0 ? most : 1);
+}
+
+/* One adapter of PEFT: its logits, merged and not, on bases in both names; what export writes reads back. */
+static void t_peft_row(const char *row, const char *root, const char *base, const char *spec, const char *io,
+                       const char *alore, const char *names)
+{
+    const double most = 2e-5, merged = 3e-7; /* peft in f64 against f32; torch's own f32 is off by 1.6e-6 */
+    alore_ctx ctx;
+    alore_weights *ref = NULL;
+    char path[1300], plain[64];
+    double worst = 0;
+    snprintf(plain, sizeof plain, "%s", row);
+    snprintf(path, sizeof path, "%s/%s/io.safetensors", root, row);
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    if (!f && strstr(plain, "_v4names")) *strstr(plain, "_v4names") = 0;
+    snprintf(path, sizeof path, "%s/%s/io.safetensors", root, plain);
+    alore_init(&ctx, NULL);
+    if (!ok(!alore_weights_load(&ctx, path, &ref), "%s: %s", path, ctx.error.text)) {
+        alore_uninit(&ctx);
+        return;
+    }
+    const alore_tensor *logits = alore_weights_find(ref, "logits");
+    ok_cli(!t_shell("rm -rf *.st ex ex2 && %s predict --weights ../../%s %s --adapter ../../%s/%s --data ../../%s --out "
+                    "p.st -q && %s merge --weights ../../%s %s --adapter ../../%s/%s --out m.st -q && %s predict "
+                    "--weights m.st --data ../../%s --out q.st -q", alore, base, spec, root, row, io, alore, base,
+                    spec, root, row, alore, io), "%s: %s", row, t_wrote("err"));
+    ok_cli(t_file_apart(&ctx, "p.st", "logits", logits) < most, "%s: logits off by %g", row,
+           t_file_apart(&ctx, "p.st", "logits", logits));
+    ok_cli(t_file_apart(&ctx, "q.st", "logits", logits) < most, "%s: merged logits off by %g", row,
+           t_file_apart(&ctx, "q.st", "logits", logits));
+    for (int i = 0; i < alore_weights_count(ref); ++i) {
+        const alore_tensor *t = alore_weights_at(ref, i);
+        if (!strncmp(t->name, "merged.", 7)) worst = fmax(worst, t_file_apart(&ctx, "m.st", t->name + 7, t));
+    }
+    ok_cli(worst < merged, "%s: merged weights off by %g", row, worst);
+    ok_cli(!t_shell("%s export --weights ../../%s %s --adapter ../../%s/%s --as peft --names %s --out ex -q && "
+                    "%s predict --weights ../../%s %s --adapter ex --data ../../%s --out r.st -q", alore, base, spec,
+                    root, row, names, alore, base, spec, io), "%s: %s", row, t_wrote("err"));
+    ok_cli(t_file_apart(&ctx, "r.st", "logits", logits) < most, "%s: written in %s and read, off by %g", row, names,
+           t_file_apart(&ctx, "r.st", "logits", logits));
+    alore_uninit(&ctx);
+}
+
+/* The adapters that PEFT itself wrote, on a ViT in the names of transformers and of timm. */
+static void t_cli_peft(void)
+{
+    static const char *const small[] = {"lora_bias_of_B", "dora_v4names"};
+    static const char *const rows[] = {
+        "lora_qv", "lora_rslora", "lora_all_linear", "lora_head", "lora_patterns", "lora_layer1_regex",
+        "lora_layers_to_transform", "lora_exclude", "lora_bias_only", "lora_bias_of_B", "lora_conv_patch", "dora",
+        "dora_rslora_mlp", "loha", "lokr", "lokr_decompose_both", "lokr_full", "lokr_factor4", "adalora", "vera",
+        "ia3", "oft", "oft_exact", "oft_share", "boft", "boft_butterfly2", "glora_lora", "glora_vector",
+        "glora_none", "lora_qv_v4names", "lora_head_v4names", "dora_v4names", "timm_lora_qkv", "timm_lokr_qkv",
+        "timm_dora_proj"};
+    static const char *const names[] = {"hf5", "timm", "hf4"};
+    char root[1100], base[1200], io[1200];
+    if (!t_cli_begin()) return;
+    snprintf(root, sizeof root, "%s/peft", t_data);
+    snprintf(io, sizeof io, "%s/io.safetensors", root);
+    snprintf(base, sizeof base, "%s/model.safetensors", root);
+    for (size_t i = 0; i < sizeof small / sizeof *small; ++i)
+        for (size_t k = 0; k < 3; ++k) t_peft_row(small[i], root, base, "", io, "./alore", names[k]);
+    if (!t_golden) {
+        skip("the full set of PEFT's adapters is not there");
+        return;
+    }
+    snprintf(root, sizeof root, "%s/interop/peft", t_golden);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        const bool timm = !strncmp(rows[i], "timm_", 5);
+        const char *spec = timm ? "--backbone vit:img=32,patch=8,dim=36,depth=2,heads=3,hidden=72,classes=5" : "";
+        snprintf(base, sizeof base, "%s/interop/checkpoints/vit/%s.safetensors", t_golden, timm ? "timm" : "hf/model");
+        snprintf(io, sizeof io, "%s/interop/checkpoints/vit/%sio.safetensors", t_golden, timm ? "" : "hf/");
+        t_peft_row(rows[i], root, base, spec, io, "../alore", names[i % 3]);
+    }
+}
+
+/* Checkpoints in the names of transformers: the same fingerprint as timm's file, files that are merged keep
+ * their names, training and --init-adapter work on them. */
+static void t_cli_names(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("cp ../../%s/peft/model.safetensors ../../%s/peft/config.json . && ./alore info model.safetensors",
+                    t_data, t_data) && strstr(t_wrote("out"), "2e52d6a3bde5a869") && strstr(t_wrote("out"), "heads=3") &&
+           strstr(t_wrote("out"), "eps=1e-12"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("./alore train --weights model.safetensors --attach 'lora:rank=2,parts=qv@qkv;unfreeze@head' --data "
+                    "../../%s/peft/io.safetensors --steps 1 --out z.st -q", t_data) == 0 &&
+           strstr(t_wrote("err"), "labels"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("./alore sites --weights model.safetensors --adapter ../../%s/peft/lora_bias_of_B -q", t_data) &&
+           strstr(t_wrote("out"), "lora:rank=4,scale=2,parts=qv@qkv;unfreeze@blocks.*.attn.qkv.bias"), "%s%s",
+           t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell("./alore plan --weights model.safetensors --adapter ../../%s/peft/dora_v4names -q", t_data), "%s",
+           t_wrote("err"));
+    ok_cli(!t_shell("sed s/gelu/gelu_odd/ config.json >c && mv c config.json; ./alore sites --weights model.safetensors")
+           == 0 && strstr(t_wrote("err"), "hidden_act"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("echo '{' >config.json; ./alore sites --weights model.safetensors") == 0 &&
+           strstr(t_wrote("err"), "config.json beside it"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("rm config.json; ./alore sites --weights model.safetensors") == 0 &&
+           strstr(t_wrote("err"), "heads"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("LC_ALL=C sed s/layer.1.attention.attention.query.bias/layer.1.attention.attention.quiry.bias/ "
+                    "model.safetensors >model.safetensors2; mv model.safetensors2 model.safetensors; ./alore sites --weights model.safetensors") == 0 &&
+           strstr(t_wrote("err"), "query.bias is missing"), "%s", t_wrote("err"));
+}
+
+/* What is odd in a folder names itself; nothing is passed over. */
+static void t_cli_peft_refused(void)
+{
+    static const struct {
+        const char *edit, *says; /* a command of the shell in the folder; a part of the sentence */
+    } rows[] = {
+        {"rm c", "adapter_config.json is missing"},
+        {"rm m", "adapter_model.safetensors is missing"},
+        {"mv m adapter_model.bin", "is a pickle"},
+        {"sed -i 's/\"LORA\"/\"FOURIERFT\"/' c", "torch.randperm"},
+        {"sed -i 's/\"LORA\"/\"POLY\"/' c", "peft_type POLY is not read; there are LORA"},
+        {"sed -i 's/\"peft_type\"/\"peft_tipe\"/' c", "peft_type is missing"},
+        {"sed -i 's/\"loftq_config\": {}/\"loftq_config\": {\"bits\": 4}/' c", "the key \"loftq_config\""},
+        {"sed -i 's/\"velora_config\": null/\"surprise\": 1/' c", "the key \"surprise\""},
+        {"sed -i 's/\"r\": 4/\"r\": 4, \"r\": 4/' c", "the key \"r\" stands there twice"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": \"8\"/' c", "lora_alpha is no number"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": 08/' c", "adapter_config.json: no value, at byte"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": 1e999/' c", "a number is too large"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": NaN/' c", "no value"},
+        {"sed -i 's/\"bias\": \"none\"/\"bias\": \"lora_only\"/' c", "q_proj.bias is missing"},
+        {"sed -i 's/\"bias\": \"none\"/\"bias\": \"some\"/' c", "bias \"some\" is not known"},
+        {"sed -i 's/\"lora_bias\": true/\"lora_bias\": false/' c", "lora_bias is false, but lora_B.bias is there"},
+        {"sed -i 's/\"use_dora\": false/\"use_dora\": true/' c", "lora_magnitude_vector is missing"},
+        {"sed -i 's/\"v_proj\",/\"fc1\",/' c", "target_modules does not name vit.layers.0.attention.v_proj"},
+        {"sed -i 's/\"v_proj\",/\"v_proj\", \"fc1\",/' c", "vit.layers.0.mlp.fc1 is a target, but its lora_A.weight"},
+        {"sed -i 's/\"v_proj\",/\"nope\",/;s/\"q_proj\"/\"no\"/' c", "target_modules names no layer"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"(?=x)\": 4}/' c", "of (?...) only (?:...) is read"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"(a{99}){99}\": 4}/' c", "it repeats too often"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"a\\\\\\\\b\": 4}/' c", "an escape that is not read"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"[a\": 4}/' c", "a set does not end"},
+        {"sed -i 's/\"modules_to_save\": null/\"modules_to_save\": [\"classifier\"]/' c", "classifier.bias is missing"},
+        {"sed -i 's/\"layers_to_transform\": null/\"layers_to_transform\": [0.5]/' c", "layers_to_transform is neither"},
+        {"sed -i s/layers.0.attention.q_proj.lora_A/layers.0.attention.q_proj.lara_A/ m", "lara_A.weight binds to nothing"},
+        {"sed -i s/layers.0.attention.q_proj/layers.7.attention.q_proj/ m", "binds to nothing"},
+        {"sed -i s/base_model.model.vit.layers.0/base_model.model.vit.stages.0/ m", "binds to nothing"},
+        {"sed -i s/base_model.model.vit.layers.0/base_model.model.stages.00000/ m", "ConvNeXt"},
+        {"sed -i 's/.4,36./[36,4]/' m", "is 36x4, not any x 36"},
+        {"truncate -s 3000 m", "adapter_model.safetensors: "},
+        {"printf '[1' >c", "adapter_config.json: a comma or a bracket is missing"},
+        {"printf '[]' >c", "it is no JSON object"},
+        {"printf '{\"a\":\"\\\\ud800\"}' >c", "half a character"},
+        {"yes [ | head -99 | tr -d '\\n' >c", "more than 32 levels"},
+        {"head -c 2000000 /dev/zero | tr '\\0' ' ' >c", "are more than the 1048576"},
+    };
+    if (!t_cli_begin()) return;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        const int made = t_shell("rm -rf d && cp -r ../../%s/peft/lora_bias_of_B d && cd d && rm io.safetensors && mv "
+                                 "adapter_config.json c && mv adapter_model.safetensors m && export LC_ALL=C && { %s; } "
+                                 "&& { [ ! -e c ] || mv c adapter_config.json; } && { [ ! -e m ] || mv m "
+                                 "adapter_model.safetensors; }", t_data, rows[i].edit);
+        const int status = t_shell("./alore sites --weights ../../%s/peft/model.safetensors --adapter d -q", t_data);
+        ok_cli(!made && status == 1 && strstr(t_wrote("err"), rows[i].says) && !strstr(t_wrote("err"), "anitizer"),
+               "%s: exit %d, %s", rows[i].edit, status, t_wrote("err"));
+    }
+    ok_cli(t_shell("./alore sites --backbone vit_tiny_patch16_224 --adapter d -q") == 2 &&
+           strstr(t_wrote("err"), "--weights"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("mkdir -p ex && touch ex/other; ./alore export --weights ../../%s/peft/model.safetensors --adapter "
+                    "../../%s/peft/dora_v4names --as peft --out ex -q", t_data, t_data) == 0 &&
+           strstr(t_wrote("err"), "other in it is not an adapter's"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("rm ex/other; for i in 1 2; do ./alore export --weights ../../%s/peft/model.safetensors --adapter "
+                    "../../%s/peft/dora_v4names --as peft --out ex -q || exit 1; done; [ $(ls ex | wc -l) = 2 ] && "
+                    "[ $(ls | grep -c '^ex') = 1 ]", t_data, t_data), "%s", t_wrote("err"));
+    ok_cli(!t_shell("printf '{\n  \"inference_mode\": true,\n  \"lora_alpha\": 8,\n  \"peft_type\": \"LORA\",\n  \"r\": 4,\n"
+                    "  \"target_modules\": [\n    \"query\",\n    \"value\"\n  ],\n  \"use_dora\": true\n}\n' | diff - "
+                    "ex/adapter_config.json"), "%s", t_wrote("out"));
+}
+
 /* ---- The forms that the header can be used in -------------------------------- */
 
 static const char *t_tool(const char *variable, const char *otherwise)
@@ -8310,9 +9043,11 @@ static const t_row t_rows[] = {
     T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
     T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
-    T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(cli_errors)
+    T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
+    T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
-    T(cli_hostile) T(cli_golden) T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
+    T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused)
+    T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)
 };
