@@ -32,10 +32,10 @@ all: build/alore
 build:
 	@mkdir -p build
 
-build/alore: tools/alore.c tools/images.h tools/data.h tools/search.h tools/bench.h alore.h | build
+build/alore: tools/alore.c tools/images.h tools/data.h tools/search.h tools/names.h tools/peft.h tools/bench.h alore.h | build
 	$(CC) $(STD) $(CFLAGS) $(TOOLFLAGS) $< -o $@ $(LDLIBS) $(TOOLLIBS)
 
-build/alore_san: tools/alore.c tools/images.h tools/data.h tools/search.h tools/bench.h alore.h | build
+build/alore_san: tools/alore.c tools/images.h tools/data.h tools/search.h tools/names.h tools/peft.h tools/bench.h alore.h | build
 	$(CC) $(STD) $(SAN) $(TOOLFLAGS) $< -o $@ $(LDLIBS) $(TOOLLIBS)
 
 build/demo: examples/demo.c tools/images.h alore.h | build

@@ -7990,8 +7990,10 @@ static void t_cli_errors(void)
      "--classes: '0' is not a whole number from 1 to 16777216"},
     {2, "merge --weights base.safetensors --adapter a.st --out z.st --dtype f64",
      "--dtype: 'f64' is none of f32|f16|bf16"},
-    {2, "export --weights base.safetensors --adapter a.st --as peft --out ex",
-     "--as: peft is not there yet: lora is"},
+    {2, "export --weights base.safetensors --adapter a.st --as lora --names timm --out ex",
+     "--names: is of --as peft"},
+    {2, "sites --weights base.safetensors --adapter a.st --attach lora@qkv",
+     "--attach: either --attach or --adapter"},
     {2, "export --weights base.safetensors --adapter a.st --as onnx --out ex",
      "--as: 'onnx' is none of peft|lora"},
     {2, "count --attach x",
@@ -8334,6 +8336,52 @@ static void t_cli_golden(void)
                     folders[i]), "%s: %s", folders[i], t_wrote("out"));
 }
 
+/* Subsets of experts: their updates add up, and what there is not is refused. */
+static void t_cli_experts(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("./alore train --weights base.safetensors --data io.safetensors --attach "
+                    "'alore:rank=2,experts=4@qkv|fc1;mlae:experts=4@proj' --steps 3 --lr 0.05 --batch 3 -q --out e.st"),
+           "%s", t_wrote("err"));
+    ok_cli(!t_shell("for e in 0-3 3,2,1,0; do ./alore merge --weights base.safetensors --adapter e.st --experts $e "
+                    "--out m.st -q && ./alore merge --weights base.safetensors --adapter e.st --out w.st -q && cmp m.st "
+                    "w.st || exit 1; done"), "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell("for e in 0 1 0-1; do ./alore merge --weights base.safetensors --adapter e.st --experts $e --out "
+                    "m$e.st -q || exit 1; done"), "%s", t_wrote("err"));
+    alore_ctx ctx;
+    t_heap heap;
+    t_begin(&ctx, &heap);
+    static const char *const files[] = {"base.safetensors", "m0.st", "m1.st", "m0-1.st"};
+    static const char *const names[] = {"blocks.1.attn.qkv.weight", "blocks.1.attn.proj.weight"};
+    alore_weights *w[4];
+    for (int i = 0; i < 4; ++i) w[i] = t_load(&ctx, "build/cli", files[i]);
+    for (int k = 0; k < 2 && w[0] && w[1] && w[2] && w[3]; ++k) {
+        double apart = 0, most = 0;
+        const size_t count = alore_weights_find(w[0], names[k])->bytes / 4;
+        for (size_t j = 0; j < count; ++j) {
+            float v[4];
+            for (int i = 0; i < 4; ++i) (void)alore_tensor_read(alore_weights_find(w[i], names[k]), j, 1, &v[i]);
+            const double sum = (double)v[1] - (double)v[0] + (double)v[2] - (double)v[0];
+            apart = fmax(apart, fabs((double)v[3] - (double)v[0] - sum));
+            most = fmax(most, fabs(sum));
+        }
+        ok(most > 1e-3 && apart <= 4 * EPS, "%s: updates of experts 0 and 1 are off by %g of %g", names[k], apart,
+           most); /* four roundings of weights below 1 */
+    }
+    t_end(&ctx, &heap);
+    static const char *const wrong[][2] = {{"4", "experts 0 to 3, not 4"}, {"1-", "no list"}, {"x", "no list"},
+                                           {"2-1", "no list"}, {"", "not a text"}, {"1,,2", "no list"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+        const int status = t_shell("./alore eval --weights base.safetensors --adapter e.st --data io.safetensors -q "
+                                   "--experts '%s'", wrong[i][0]);
+        ok_cli(status == (i ? 2 : 1) && strstr(t_wrote("err"), wrong[i][1]), "%s: %d, %s", wrong[i][0], status,
+               t_wrote("err"));
+    }
+    ok_cli(t_shell("./alore train --weights base.safetensors --data io.safetensors --attach lora@qkv --steps 0 -q --out "
+                   "l.st && ./alore eval --weights base.safetensors --adapter l.st --data io.safetensors -q --experts 0")
+               == 1 && strstr(t_wrote("err"), "no experts"), "%s", t_wrote("err"));
+}
+
 #define T_SPT \
     "./alore search spt --weights base.safetensors --data io.safetensors --batch 3 --batches 2 --rank 4 "
 #define T_GLORA                                                                                             \
@@ -8510,6 +8558,196 @@ static void t_cli_glora(void)
         "%s", t_wrote("err"));
     ok_cli(t_shell(T_GLORA "--steps 9 --lr 1e6 --optimizer sgd --out z.st -q") == 1 && !t_exists("z.st"),
            "%s", t_wrote("err"));
+}
+/* How far tensor `name` of a file of the last commands is from a reference: the largest difference over the
+ * largest number; 1e9 where something is missing. */
+static double t_file_apart(alore_ctx *ctx, const char *file, const char *name, const alore_tensor *ref)
+{
+    alore_weights *w = NULL;
+    char path[256];
+    double apart = 0, most = 0;
+    snprintf(path, sizeof path, "build/cli/%s", file);
+    if (alore_weights_load(ctx, path, &w)) return 1e9;
+    const alore_tensor *t = alore_weights_find(w, name);
+    const size_t count = ref ? ref->bytes / alore_dtype_bytes(ref->dtype) : 0;
+    if (!t || !count || t->bytes / alore_dtype_bytes(t->dtype) != count) apart = 1e9;
+    for (size_t i = 0; i < count && apart < 1e9; ++i) {
+        float x = 0, y = 0;
+        if (!alore_tensor_read(t, i, 1, &x) || !alore_tensor_read(ref, i, 1, &y) || !(fabsf(x - y) < 1e9f)) apart = 1e9;
+        apart = fmax(apart, fabs((double)x - (double)y));
+        most = fmax(most, fabs((double)y));
+    }
+    alore_weights_destroy(w);
+    return apart / (most > 0 ? most : 1);
+}
+
+/* One adapter of PEFT: its logits, merged and not, on bases in both names; what export writes reads back. */
+static void t_peft_row(const char *row, const char *root, const char *base, const char *spec, const char *io,
+                       const char *alore, const char *names)
+{
+    const double most = 2e-5, merged = 3e-7; /* peft in f64 against f32; torch's own f32 is off by 1.6e-6 */
+    alore_ctx ctx;
+    alore_weights *ref = NULL;
+    char path[1300], plain[64];
+    double worst = 0;
+    snprintf(plain, sizeof plain, "%s", row);
+    snprintf(path, sizeof path, "%s/%s/io.safetensors", root, row);
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    if (!f && strstr(plain, "_v4names")) *strstr(plain, "_v4names") = 0;
+    snprintf(path, sizeof path, "%s/%s/io.safetensors", root, plain);
+    alore_init(&ctx, NULL);
+    if (!ok(!alore_weights_load(&ctx, path, &ref), "%s: %s", path, ctx.error.text)) {
+        alore_uninit(&ctx);
+        return;
+    }
+    const alore_tensor *logits = alore_weights_find(ref, "logits");
+    ok_cli(!t_shell("rm -rf *.st ex ex2 && %s predict --weights ../../%s %s --adapter ../../%s/%s --data ../../%s --out "
+                    "p.st -q && %s merge --weights ../../%s %s --adapter ../../%s/%s --out m.st -q && %s predict "
+                    "--weights m.st --data ../../%s --out q.st -q", alore, base, spec, root, row, io, alore, base,
+                    spec, root, row, alore, io), "%s: %s", row, t_wrote("err"));
+    ok_cli(t_file_apart(&ctx, "p.st", "logits", logits) < most, "%s: logits off by %g", row,
+           t_file_apart(&ctx, "p.st", "logits", logits));
+    ok_cli(t_file_apart(&ctx, "q.st", "logits", logits) < most, "%s: merged logits off by %g", row,
+           t_file_apart(&ctx, "q.st", "logits", logits));
+    for (int i = 0; i < alore_weights_count(ref); ++i) {
+        const alore_tensor *t = alore_weights_at(ref, i);
+        if (!strncmp(t->name, "merged.", 7)) worst = fmax(worst, t_file_apart(&ctx, "m.st", t->name + 7, t));
+    }
+    ok_cli(worst < merged, "%s: merged weights off by %g", row, worst);
+    ok_cli(!t_shell("%s export --weights ../../%s %s --adapter ../../%s/%s --as peft --names %s --out ex -q && "
+                    "%s predict --weights ../../%s %s --adapter ex --data ../../%s --out r.st -q", alore, base, spec,
+                    root, row, names, alore, base, spec, io), "%s: %s", row, t_wrote("err"));
+    ok_cli(t_file_apart(&ctx, "r.st", "logits", logits) < most, "%s: written in %s and read, off by %g", row, names,
+           t_file_apart(&ctx, "r.st", "logits", logits));
+    alore_uninit(&ctx);
+}
+
+/* The adapters that PEFT itself wrote, on a ViT in the names of transformers and of timm. */
+static void t_cli_peft(void)
+{
+    static const char *const small[] = {"lora_bias_of_B", "dora_v4names"};
+    static const char *const rows[] = {
+        "lora_qv", "lora_rslora", "lora_all_linear", "lora_head", "lora_patterns", "lora_layer1_regex",
+        "lora_layers_to_transform", "lora_exclude", "lora_bias_only", "lora_bias_of_B", "lora_conv_patch", "dora",
+        "dora_rslora_mlp", "loha", "lokr", "lokr_decompose_both", "lokr_full", "lokr_factor4", "adalora", "vera",
+        "ia3", "oft", "oft_exact", "oft_share", "boft", "boft_butterfly2", "glora_lora", "glora_vector",
+        "glora_none", "lora_qv_v4names", "lora_head_v4names", "dora_v4names", "timm_lora_qkv", "timm_lokr_qkv",
+        "timm_dora_proj"};
+    static const char *const names[] = {"hf5", "timm", "hf4"};
+    char root[1100], base[1200], io[1200];
+    if (!t_cli_begin()) return;
+    snprintf(root, sizeof root, "%s/peft", t_data);
+    snprintf(io, sizeof io, "%s/io.safetensors", root);
+    snprintf(base, sizeof base, "%s/model.safetensors", root);
+    for (size_t i = 0; i < sizeof small / sizeof *small; ++i)
+        for (size_t k = 0; k < 3; ++k) t_peft_row(small[i], root, base, "", io, "./alore", names[k]);
+    if (!t_golden) {
+        skip("the full set of PEFT's adapters is not there");
+        return;
+    }
+    snprintf(root, sizeof root, "%s/interop/peft", t_golden);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        const bool timm = !strncmp(rows[i], "timm_", 5);
+        const char *spec = timm ? "--backbone vit:img=32,patch=8,dim=36,depth=2,heads=3,hidden=72,classes=5" : "";
+        snprintf(base, sizeof base, "%s/interop/checkpoints/vit/%s.safetensors", t_golden, timm ? "timm" : "hf/model");
+        snprintf(io, sizeof io, "%s/interop/checkpoints/vit/%sio.safetensors", t_golden, timm ? "" : "hf/");
+        t_peft_row(rows[i], root, base, spec, io, "../alore", names[i % 3]);
+    }
+}
+
+/* Checkpoints in the names of transformers: the same fingerprint as timm's file, files that are merged keep
+ * their names, training and --init-adapter work on them. */
+static void t_cli_names(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("cp ../../%s/peft/model.safetensors ../../%s/peft/config.json . && ./alore info model.safetensors",
+                    t_data, t_data) && strstr(t_wrote("out"), "2e52d6a3bde5a869") && strstr(t_wrote("out"), "heads=3") &&
+           strstr(t_wrote("out"), "eps=1e-12"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("./alore train --weights model.safetensors --attach 'lora:rank=2,parts=qv@qkv;unfreeze@head' --data "
+                    "../../%s/peft/io.safetensors --steps 1 --out z.st -q", t_data) == 0 &&
+           strstr(t_wrote("err"), "labels"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("./alore sites --weights model.safetensors --adapter ../../%s/peft/lora_bias_of_B -q", t_data) &&
+           strstr(t_wrote("out"), "lora:rank=4,scale=2,parts=qv@qkv;unfreeze@blocks.*.attn.qkv.bias"), "%s%s",
+           t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell("./alore plan --weights model.safetensors --adapter ../../%s/peft/dora_v4names -q", t_data), "%s",
+           t_wrote("err"));
+    ok_cli(!t_shell("sed s/gelu/gelu_odd/ config.json >c && mv c config.json; ./alore sites --weights model.safetensors")
+           == 0 && strstr(t_wrote("err"), "hidden_act"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("echo '{' >config.json; ./alore sites --weights model.safetensors") == 0 &&
+           strstr(t_wrote("err"), "config.json beside it"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("rm config.json; ./alore sites --weights model.safetensors") == 0 &&
+           strstr(t_wrote("err"), "heads"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("LC_ALL=C sed s/layer.1.attention.attention.query.bias/layer.1.attention.attention.quiry.bias/ "
+                    "model.safetensors >model.safetensors2; mv model.safetensors2 model.safetensors; ./alore sites --weights model.safetensors") == 0 &&
+           strstr(t_wrote("err"), "query.bias is missing"), "%s", t_wrote("err"));
+}
+
+/* What is odd in a folder names itself; nothing is passed over. */
+static void t_cli_peft_refused(void)
+{
+    static const struct {
+        const char *edit, *says; /* a command of the shell in the folder; a part of the sentence */
+    } rows[] = {
+        {"rm c", "adapter_config.json is missing"},
+        {"rm m", "adapter_model.safetensors is missing"},
+        {"mv m adapter_model.bin", "is a pickle"},
+        {"sed -i 's/\"LORA\"/\"FOURIERFT\"/' c", "torch.randperm"},
+        {"sed -i 's/\"LORA\"/\"POLY\"/' c", "peft_type POLY is not read; there are LORA"},
+        {"sed -i 's/\"peft_type\"/\"peft_tipe\"/' c", "peft_type is missing"},
+        {"sed -i 's/\"loftq_config\": {}/\"loftq_config\": {\"bits\": 4}/' c", "the key \"loftq_config\""},
+        {"sed -i 's/\"velora_config\": null/\"surprise\": 1/' c", "the key \"surprise\""},
+        {"sed -i 's/\"r\": 4/\"r\": 4, \"r\": 4/' c", "the key \"r\" stands there twice"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": \"8\"/' c", "lora_alpha is no number"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": 08/' c", "adapter_config.json: no value, at byte"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": 1e999/' c", "a number is too large"},
+        {"sed -i 's/\"lora_alpha\": 8/\"lora_alpha\": NaN/' c", "no value"},
+        {"sed -i 's/\"bias\": \"none\"/\"bias\": \"lora_only\"/' c", "q_proj.bias is missing"},
+        {"sed -i 's/\"bias\": \"none\"/\"bias\": \"some\"/' c", "bias \"some\" is not known"},
+        {"sed -i 's/\"lora_bias\": true/\"lora_bias\": false/' c", "lora_bias is false, but lora_B.bias is there"},
+        {"sed -i 's/\"use_dora\": false/\"use_dora\": true/' c", "lora_magnitude_vector is missing"},
+        {"sed -i 's/\"v_proj\",/\"fc1\",/' c", "target_modules does not name vit.layers.0.attention.v_proj"},
+        {"sed -i 's/\"v_proj\",/\"v_proj\", \"fc1\",/' c", "vit.layers.0.mlp.fc1 is a target, but its lora_A.weight"},
+        {"sed -i 's/\"v_proj\",/\"nope\",/;s/\"q_proj\"/\"no\"/' c", "target_modules names no layer"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"(?=x)\": 4}/' c", "of (?...) only (?:...) is read"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"(a{99}){99}\": 4}/' c", "it repeats too often"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"a\\\\\\\\b\": 4}/' c", "an escape that is not read"},
+        {"sed -i 's/\"rank_pattern\": {}/\"rank_pattern\": {\"[a\": 4}/' c", "a set does not end"},
+        {"sed -i 's/\"modules_to_save\": null/\"modules_to_save\": [\"classifier\"]/' c", "classifier.bias is missing"},
+        {"sed -i 's/\"layers_to_transform\": null/\"layers_to_transform\": [0.5]/' c", "layers_to_transform is neither"},
+        {"sed -i s/layers.0.attention.q_proj.lora_A/layers.0.attention.q_proj.lara_A/ m", "lara_A.weight binds to nothing"},
+        {"sed -i s/layers.0.attention.q_proj/layers.7.attention.q_proj/ m", "binds to nothing"},
+        {"sed -i s/base_model.model.vit.layers.0/base_model.model.vit.stages.0/ m", "binds to nothing"},
+        {"sed -i s/base_model.model.vit.layers.0/base_model.model.stages.00000/ m", "ConvNeXt"},
+        {"sed -i 's/.4,36./[36,4]/' m", "is 36x4, not any x 36"},
+        {"truncate -s 3000 m", "adapter_model.safetensors: "},
+        {"printf '[1' >c", "adapter_config.json: a comma or a bracket is missing"},
+        {"printf '[]' >c", "it is no JSON object"},
+        {"printf '{\"a\":\"\\\\ud800\"}' >c", "half a character"},
+        {"yes [ | head -99 | tr -d '\\n' >c", "more than 32 levels"},
+        {"head -c 2000000 /dev/zero | tr '\\0' ' ' >c", "are more than the 1048576"},
+    };
+    if (!t_cli_begin()) return;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        const int made = t_shell("rm -rf d && cp -r ../../%s/peft/lora_bias_of_B d && cd d && rm io.safetensors && mv "
+                                 "adapter_config.json c && mv adapter_model.safetensors m && export LC_ALL=C && { %s; } "
+                                 "&& { [ ! -e c ] || mv c adapter_config.json; } && { [ ! -e m ] || mv m "
+                                 "adapter_model.safetensors; }", t_data, rows[i].edit);
+        const int status = t_shell("./alore sites --weights ../../%s/peft/model.safetensors --adapter d -q", t_data);
+        ok_cli(!made && status == 1 && strstr(t_wrote("err"), rows[i].says) && !strstr(t_wrote("err"), "anitizer"),
+               "%s: exit %d, %s", rows[i].edit, status, t_wrote("err"));
+    }
+    ok_cli(t_shell("./alore sites --backbone vit_tiny_patch16_224 --adapter d -q") == 2 &&
+           strstr(t_wrote("err"), "--weights"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("mkdir -p ex && touch ex/other; ./alore export --weights ../../%s/peft/model.safetensors --adapter "
+                    "../../%s/peft/dora_v4names --as peft --out ex -q", t_data, t_data) == 0 &&
+           strstr(t_wrote("err"), "other in it is not an adapter's"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("rm ex/other; for i in 1 2; do ./alore export --weights ../../%s/peft/model.safetensors --adapter "
+                    "../../%s/peft/dora_v4names --as peft --out ex -q || exit 1; done; [ $(ls ex | wc -l) = 2 ] && "
+                    "[ $(ls | grep -c '^ex') = 1 ]", t_data, t_data), "%s", t_wrote("err"));
+    ok_cli(!t_shell("printf '{\n  \"inference_mode\": true,\n  \"lora_alpha\": 8,\n  \"peft_type\": \"LORA\",\n  \"r\": 4,\n"
+                    "  \"target_modules\": [\n    \"query\",\n    \"value\"\n  ],\n  \"use_dora\": true\n}\n' | diff - "
+                    "ex/adapter_config.json"), "%s", t_wrote("out"));
 }
 
 /* ---- The forms that the header can be used in -------------------------------- */
@@ -8721,7 +8959,8 @@ static const t_row t_rows[] = {
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
-    T(cli_hostile) T(cli_golden) T(cli_spt) T(cli_glora) T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
+    T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused)
+    T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)
 };

@@ -13,6 +13,7 @@
 #include "../alore.h"
 #include "bench.h"
 #include "data.h"
+#include "peft.h"
 #include "search.h"
 #include <float.h>
 #include <time.h>
@@ -22,7 +23,7 @@
 
 typedef struct settings {
     const char *weights, *backbone, *attach, *adapter, *data, *val, *transform, *out;
-    const char *init_adapter, *checkpoint, *resume, *log, *scores, *supernet;
+    const char *init_adapter, *experts, *checkpoint, *resume, *log, *scores, *supernet;
     int64_t threads, classes, batch, steps, accumulate, every;
     int64_t budget, batches, tau, rank, population, generations, top, mutate, cross, least, most;
     uint64_t seed, memory, cache;
@@ -30,7 +31,7 @@ typedef struct settings {
     double betas[2], alpha, beta, probability, retrain;
     double warmup[2]; /* steps, or with [1] passes */
     int isa, precision, head_init, recompute, store, optimizer, decay_what, schedule, shuffle;
-    int keep, dtype, as, cache_type, structured; /* indices into the words of their options */
+    int keep, dtype, as, names, cache_type, structured; /* indices into the words of their options */
     bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve, frozen;
 } settings;
 
@@ -377,7 +378,7 @@ typedef struct option {
 #define AT(field) offsetof(settings, field)
 /* clang-format off */
 static const option options[] = {
-    {"--weights", "FILE", TEXT, AT(weights), 0, 0, NULL, C_NET, "safetensors checkpoint in timm's names"},
+    {"--weights", "FILE", TEXT, AT(weights), 0, 0, NULL, C_NET, "safetensors checkpoint in the names of timm or of transformers' ViT"},
     {"--backbone", "SPEC", TEXT, AT(backbone), 0, 0, NULL, C_NET,
      "a timm name or vit:key=value,...; else from the metadata, else from the shapes"},
     {"--classes", "N", WHOLE, AT(classes), 1, 1 << 24, NULL, C_NET,
@@ -386,9 +387,11 @@ static const option options[] = {
      "makes the head new, or forbids that"},
     {"--attach", "RULES", TEXT, AT(attach), 0, 0, NULL, C_SITES | C_PLAN | C_TRAIN | C_COUNT | C_BENCH,
      "what learns where: \"alore:rank=4@qkv|fc1;unfreeze@head\""},
-    {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER,
-     "brings its rules, its head and the fingerprint of its base"},
-    {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_LEARN,
+    {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN,
+     "brings its rules, its head and the fingerprint of its base; or a folder of PEFT"},
+    {"--experts", "LIST", TEXT, AT(experts), 0, 0, NULL, C_ADAPTER,
+     "only these of the adapter's experts (alore, kron, mlae, kadaptation), from 0: \"0,2-3\""},
+    {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN | C_LEARN,
      "take the adapter though it was made for another base"},
     {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
      "FILE.safetensors, DIR, list:FILE[,root=DIR], idx:IMAGES,LABELS, cifar10:DIR, "
@@ -401,7 +404,7 @@ static const option options[] = {
      C_TRAIN | C_SEARCH | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
     {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA | C_BENCH, "samples at a time"},
     {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_LEARN,
-     "start from these parameters, the frozen ones, too"},
+     "start from these parameters, the frozen ones, too; or from a folder of PEFT"},
     {"--epochs", "E", REAL, AT(epochs), 0, 1e6, "10", C_LEARN, "passes over the data"},
     {"--steps", "S", WHOLE, AT(steps), 0, 1e9, NULL, C_LEARN | C_BENCH,
      "steps, in place of --epochs; bench: how many are timed, 1 to 64, else 5"},
@@ -472,7 +475,10 @@ static const option options[] = {
     {"--quick", NULL, FLAG, AT(quick), 0, 0, NULL, C_BENCH, "small shapes and few samples: does it run?"},
     {"--serve", NULL, FLAG, AT(serve), 0, 0, NULL, C_BENCH,
      "NETWORK: say READY, then answer each line with the seconds of one step, q with the peak memory"},
-    {"--as", "peft|lora", WORD, AT(as), 0, 0, NULL, C_EXPORT, ""},
+    {"--as", "peft|lora", WORD, AT(as), 0, 0, NULL, C_EXPORT,
+     "peft: a folder that PEFT loads; lora: a file of plain LoRA"},
+    {"--names", "timm|hf4|hf5", WORD, AT(names), 0, 0, NULL, C_EXPORT,
+     "of the modules for PEFT: timm's, or those of a ViT in transformers 4 or 5; else the base file's"},
     {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
     {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
     {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL, ""},
@@ -648,6 +654,7 @@ static int check_options(app *a)
     if (!alore_isa_name((alore_isa)s->isa)) return fail(a, 2, "--isa", "this CPU or build has not got it");
     if (s->precision == 2 && a->command->bit & (C_TRAIN | C_SEARCH))
         return fail(a, 2, "--precision", "i8 is for inference; %s allows f32 and bf16", a->command->name);
+    if (s->attach && s->adapter) return fail(a, 2, "--attach", "either --attach or --adapter");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
     if (s->optimizer == 0 && s->momentum > 0) return fail(a, 2, "--momentum", "is of --optimizer sgd");
@@ -703,7 +710,9 @@ static int parse(app *a, int argc, char **argv)
 /* ---- The network ------------------------------------------------------------ */
 
 typedef struct network {
-    alore_weights *file, *adapter; /* as they are on disk, or NULL */
+    alore_weights *disk;           /* the checkpoint as it is there, or NULL */
+    alore_weights *file, *adapter; /* in timm's names, or NULL */
+    naming names;                  /* those of the checkpoint */
     alore_weights *base, *start;   /* as the library gets them */
     alore_vit_config config;
     bool classes_said, new_head;
@@ -771,6 +780,92 @@ static int find_config(app *a, network *n)
     return 0;
 }
 
+/* Load a checkpoint; `file` is it in timm's names. */
+static int open_base(app *a, const char *path, alore_weights **disk, alore_weights **file, naming *n)
+{
+    char why[IMG_WHY];
+    if (alore_weights_load(&a->ctx, path, disk)) return fail_library(a, 1, path);
+    *file = *disk;
+    return names_open(&a->ctx, path, file, n, why) ? 0 : fail(a, 1, path, "%s", why);
+}
+
+/* Load an adapter: a file, or a folder of PEFT. */
+static int open_adapter(app *a, network *n, const char *path)
+{
+    char why[IMG_WHY];
+    struct stat info;
+    if (stat(path, &info) || !S_ISDIR(info.st_mode))
+        return alore_weights_load(&a->ctx, path, &n->adapter) ? fail_library(a, 1, path) : 0;
+    if (!n->file) return fail(a, 2, "--weights", "missing: a folder of PEFT is read beside its base");
+    return peft_read(&a->ctx, path, n->file, &n->adapter, why) ? 0 : fail(a, 1, path, "%s", why);
+}
+
+/* Is expert i in a list such as "0,2-3"? *most is the largest it names; false, and *most -1, for no list. */
+static bool lists_expert(const char *list, long i, long *most)
+{
+    bool found = false;
+    *most = -1;
+    for (const char *at = list;; ++at) {
+        char *end;
+        const long first = strtol(at, &end, 10);
+        long last = first;
+        bool fine = *at >= '0' && *at <= '9';
+        if (fine && *end == '-') {
+            at = end + 1;
+            last = strtol(at, &end, 10);
+            fine = *at >= '0' && *at <= '9';
+        }
+        if (!fine || last < first || last > 65535 || (*end && *end != ',')) {
+            *most = -1;
+            return false;
+        }
+        found = found || (i >= first && i <= last);
+        if (last > *most) *most = last;
+        at = end;
+        if (!*at) return found;
+    }
+}
+
+/* The adapter with the experts of --experts alone: of the others the tensor whose leading extent counts them is
+ * zero. Nothing is scaled up for those that are gone. */
+static int keep_experts(app *a, network *n)
+{
+    static const char *const of[] = {".alore.D", ".kron.W", ".mlae.lambda", ".kadaptation.q.D", ".kadaptation.v.D"};
+    alore_weights *kept = NULL;
+    const char *key, *value;
+    long most;
+    int rc = 0, found = 0;
+    if (!a->set.experts || !n->adapter) return 0;
+    (void)lists_expert(a->set.experts, 0, &most);
+    if (most < 0) return fail(a, 2, "--experts", "%s is no list of experts; \"0,2-3\" is one", a->set.experts);
+    if (alore_weights_create(&a->ctx, &kept)) return fail_library(a, 1, "memory");
+    for (int i = 0; !rc && i < alore_weights_count(n->adapter); ++i) {
+        alore_tensor t = *alore_weights_at(n->adapter, i);
+        const size_t length = strlen(t.name);
+        bool counts = false;
+        for (size_t k = 0; k < sizeof of / sizeof *of; ++k)
+            counts = counts || (length > strlen(of[k]) && !strcmp(t.name + length - strlen(of[k]), of[k]));
+        const size_t experts = counts && t.rank ? (size_t)t.dims[0] : 0, each = experts ? t.bytes / experts : 0;
+        if (experts && (size_t)most >= experts)
+            return fail(a, 1, "--experts", "%s has experts 0 to %zu, not %ld", t.name, experts - 1, most);
+        char *data = experts ? (char *)take(a, 1, t.bytes) : NULL;
+        if (experts && !data) return 1;
+        for (size_t k = 0; k < experts; ++k)
+            if (lists_expert(a->set.experts, (long)k, &most))
+                memcpy(data + k * each, (const char *)t.data + k * each, each);
+        if (experts) t.data = data;
+        found += experts > 0;
+        if (alore_weights_add(kept, &t)) rc = fail_library(a, 1, t.name);
+    }
+    for (int i = 0; !rc && i < alore_weights_meta_count(n->adapter); ++i) {
+        alore_weights_meta_at(n->adapter, i, &key, &value);
+        if (alore_weights_set_meta(kept, key, value)) rc = fail_library(a, 1, key);
+    }
+    if (!rc && !found) rc = fail(a, 1, "--experts", "the adapter has no experts");
+    n->adapter = kept;
+    return rc;
+}
+
 /* Load what the options name and find the architecture. */
 static int open_network(app *a, network *n, const char *adapter)
 {
@@ -779,12 +874,13 @@ static int open_network(app *a, network *n, const char *adapter)
     n->adapter_path = adapter;
     if (!s->weights && !s->backbone)
         return fail(a, 2, "--weights", "missing: a checkpoint, or --backbone SPEC");
-    if (s->weights && alore_weights_load(&a->ctx, s->weights, &n->file))
-        return fail_library(a, 1, s->weights);
-    if (adapter && alore_weights_load(&a->ctx, adapter, &n->adapter)) return fail_library(a, 1, adapter);
+    int rc = s->weights ? open_base(a, s->weights, &n->disk, &n->file, &n->names) : 0;
+    if (!rc && adapter) rc = open_adapter(a, n, adapter);
+    if (!rc) rc = keep_experts(a, n);
+    if (rc) return rc;
     if (n->file && (adapter || a->command->bit & (C_TRAIN | C_SEARCH)))
         n->fingerprint = alore_weights_fingerprint(n->file);
-    int rc = check_base(a, n);
+    rc = check_base(a, n);
     return rc ? rc : find_config(a, n);
 }
 
@@ -997,7 +1093,7 @@ static int make_machine(app *a, const network *n, const char *rules, bool train,
     int rc = build_model(a, n, rules, train, &out->model);
     if (!rc) rc = make_plan(a, out->model, batch, train, &out->plan);
     if (rc) return rc;
-    if (!a->packed && alore_weights_pack(out->plan, n->base, n->file, &a->packed))
+    if (!a->packed && alore_weights_pack(out->plan, n->base, n->disk, &a->packed))
         return fail_library(a, 1, a->set.weights);
     if (alore_run_create(out->plan, a->packed, &out->run) || alore_run_reset(out->run, a->set.seed))
         return fail_library(a, 1, a->set.weights);
@@ -1710,7 +1806,11 @@ static int run_merge(app *a)
     if (is_given(a, "--tolerance")) o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
     if (alore_merge(model, n.base, n.start, &o, &merged, &c)) return fail_library(a, 1, "merge");
     if ((rc = merged_metadata(a, &n, merged))) return rc;
-    if (alore_weights_save(merged, a->set.out)) return fail_library(a, 1, a->set.out);
+    char why[IMG_WHY];
+    alore_weights *named = merged; /* in the names that the checkpoint came in */
+    if (n.names.style != NAMES_TIMM && !names_from_timm(&a->ctx, merged, n.names, &named, why))
+        return fail(a, 1, "merge", "%s", why);
+    if (alore_weights_save(named, a->set.out)) return fail_library(a, 1, a->set.out);
     report r = put_begin(a);
     put_whole(&r, "sites", (uint64_t)c.sites);
     put_whole(&r, "tensors_changed", (uint64_t)c.tensors_changed);
@@ -1735,22 +1835,78 @@ static const char *export_path(app *a)
     return text_of(a, "%s/adapter.safetensors", out);
 }
 
+/* The adapter as plain LoRA, in place of itself. */
+static int as_lora(app *a, network *n, const alore_model *model)
+{
+    alore_weights *lora = NULL;
+    if (alore_export_lora(model, n->base, n->start, &lora)) return fail_library(a, 1, "export");
+    int rc = describe(a, n, n->labels, meta(n->adapter, "alore.transform"), lora);
+    n->start = n->adapter = lora;
+    return rc;
+}
+
+/* The model of the adapter, and all that the adapter holds, also what a seed makes again. */
+static int whole_adapter(app *a, const network *n, alore_model **model, alore_weights **out)
+{
+    alore_plan_opts o = ALORE_ZERO;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    int rc = build_model(a, n, NULL, false, model);
+    o.frozen = true;
+    if (rc) return rc;
+    if (alore_plan_create(*model, &o, &p)) return fail_library(a, 1, "plan");
+    if (alore_run_create(p, n->base, &run)) return fail_library(a, 1, a->set.weights);
+    if (alore_run_load(run, n->start)) return fail_library(a, 1, n->adapter_path);
+    return alore_run_export(run, out) ? fail_library(a, 1, n->adapter_path) : 0;
+}
+
+/* A folder of PEFT; what it has no form for is written as plain LoRA. */
+static int export_peft(app *a, network *n)
+{
+    static const names_style styles[] = {NAMES_TIMM, NAMES_HF4, NAMES_HF5};
+    char why[IMG_WHY], reason[IMG_WHY] = "";
+    const char *type = "", *last;
+    bool plain = false, good;
+    naming as = n->names;
+    alore_model *model = NULL;
+    alore_weights *adapter = NULL;
+    if (is_given(a, "--names")) as.style = styles[a->set.names];
+    int rc = whole_adapter(a, n, &model, &adapter);
+    if (rc) return rc;
+    good = peft_write(&a->ctx, model, n->base, adapter, as, a->set.out, &type, &plain, why);
+    if (!good && plain) {
+        memcpy(reason, why, sizeof why);
+        if ((rc = as_lora(a, n, model)) || (rc = whole_adapter(a, n, &model, &adapter))) {
+            last = text_of(a, "%s", a->message);
+            return fail(a, rc, "export", "PEFT cannot say this: %s. As plain LoRA: %s", reason, last);
+        }
+        good = peft_write(&a->ctx, model, n->base, adapter, as, a->set.out, &type, &plain, why);
+        if (good) remark(a, "written as plain LoRA, since PEFT cannot say this: %s", reason);
+    }
+    if (!good) return fail(a, 1, a->set.out, "%s", why);
+    report r = put_begin(a);
+    put_string(&r, "out", a->set.out);
+    put_string(&r, "type", type);
+    put_string(&r, "rules", meta(n->start, "alore.rules"));
+    put_end(&r);
+    return 0;
+}
+
 static int run_export(app *a)
 {
     network n;
     alore_model *model = NULL;
-    alore_weights *lora = NULL;
-    if (a->set.as == 0) return fail(a, 2, "--as", "peft is not there yet: lora is");
-    int rc = open_model(a, &n, NULL, false, &model);
-    if (rc) return rc;
-    if (alore_export_lora(model, n.base, n.start, &lora)) return fail_library(a, 1, "export");
-    rc = describe(a, &n, n.labels, meta(n.adapter, "alore.transform"), lora);
+    if (a->set.as == 1 && is_given(a, "--names")) return fail(a, 2, "--names", "is of --as peft");
+    int rc = a->set.as ? open_model(a, &n, NULL, false, &model) : open_network(a, &n, a->set.adapter);
+    if (!rc && !a->set.as) rc = settle_head(a, &n, NULL, false);
+    if (!rc && !a->set.as) return export_peft(a, &n);
+    if (!rc) rc = as_lora(a, &n, model);
     const char *path = rc ? NULL : export_path(a);
     if (!path) return 1;
-    if (alore_weights_save(lora, path)) return fail_library(a, 1, path);
+    if (alore_weights_save(n.start, path)) return fail_library(a, 1, path);
     report r = put_begin(a);
     put_string(&r, "out", path);
-    put_string(&r, "rules", meta(lora, "alore.rules"));
+    put_string(&r, "rules", meta(n.start, "alore.rules"));
     put_end(&r);
     return 0;
 }
@@ -2360,16 +2516,19 @@ static void put_tensor(report *r, const alore_tensor *t)
 
 static int run_info(app *a)
 {
-    alore_weights *w = NULL;
+    alore_weights *w = NULL, *timm = NULL; /* as it is, and in timm's names */
+    naming n;
     alore_vit_config c;
-    char backbone[256] = "", print[20];
+    char backbone[256] = "", print[20], why[IMG_WHY];
     const char *key, *value, *said;
     uint64_t total = 0;
     if (alore_weights_load(&a->ctx, a->operand, &w)) return fail_library(a, 1, a->operand);
-    said = meta(w, "alore.backbone");
-    if (said ? !alore_vit_parse(&a->ctx, said, &c, NULL) : !alore_vit_detect(&a->ctx, w, &c))
+    timm = w;
+    (void)names_open(&a->ctx, a->operand, &timm, &n, why); /* what is no network has its tensors told, too */
+    said = meta(timm, "alore.backbone");
+    if (said ? !alore_vit_parse(&a->ctx, said, &c, NULL) : !alore_vit_detect(&a->ctx, timm, &c))
         alore_vit_text(&c, backbone, sizeof backbone);
-    snprintf(print, sizeof print, "%016llx", (unsigned long long)alore_weights_fingerprint(w));
+    snprintf(print, sizeof print, "%016llx", (unsigned long long)alore_weights_fingerprint(timm));
     report r = put_begin(a);
     put_string(&r, "fingerprint", print);
     put_string(&r, "backbone", *backbone ? backbone : NULL);
