@@ -7862,6 +7862,8 @@ static void t_cli_errors(void)
      "--most: 3 is less than --least 9"},
     {2, "search glora --weights base.safetensors --probability 2",
      "--probability: '2' is not a number from 0 to 1"},
+    {1, "train --weights base.safetensors --data io.safetensors --init-adapter base.safetensors --out z.st",
+     "base.safetensors: the adapter has no alore.rules in its metadata"},
     {1, "search spt --weights base.safetensors --data gone --out z.st --budget 9",
      "--data: gone: cannot be read: No such file or directory"},
     {1, "search spt --weights base.safetensors --data io.safetensors --out /no/such/z.st --budget 9",
