@@ -1994,7 +1994,8 @@ static const char *group_rules(spt *x, int g)
     return text;
 }
 
-/* Groups of blocks that are trained by turns: the fewest that --memory allows, scores included. */
+/* Groups of blocks that are trained by turns: the fewest that --memory allows. The scores, a number for each
+ * parameter, come on top. */
 static int open_groups(spt *x)
 {
     app *a = x->t->a;
