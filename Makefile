@@ -32,10 +32,10 @@ all: build/alore
 build:
 	@mkdir -p build
 
-build/alore: tools/alore.c tools/images.h tools/data.h tools/names.h tools/peft.h tools/bench.h alore.h | build
+build/alore: tools/alore.c tools/images.h tools/data.h tools/search.h tools/names.h tools/peft.h tools/bench.h alore.h | build
 	$(CC) $(STD) $(CFLAGS) $(TOOLFLAGS) $< -o $@ $(LDLIBS) $(TOOLLIBS)
 
-build/alore_san: tools/alore.c tools/images.h tools/data.h tools/names.h tools/peft.h tools/bench.h alore.h | build
+build/alore_san: tools/alore.c tools/images.h tools/data.h tools/search.h tools/names.h tools/peft.h tools/bench.h alore.h | build
 	$(CC) $(STD) $(SAN) $(TOOLFLAGS) $< -o $@ $(LDLIBS) $(TOOLLIBS)
 
 build/demo: examples/demo.c tools/images.h alore.h | build
@@ -50,10 +50,10 @@ demo: build/demo
 examples: $(addprefix build/,$(EXAMPLES) demo)
 
 # The runner itself, with the sanitizers, and once more plain for valgrind.
-build/test: tests/test.c tools/images.h alore.h | build
+build/test: tests/test.c tools/images.h tools/search.h alore.h | build
 	$(CC) $(STD) $(SAN) $< -o $@ $(LDLIBS)
 
-build/test_plain: tests/test.c tools/images.h alore.h | build
+build/test_plain: tests/test.c tools/images.h tools/search.h alore.h | build
 	$(CC) $(STD) -O2 -g $< -o $@ $(LDLIBS)
 
 test examples: WERROR = -Werror # a warning fails the tests, not a user's build
@@ -70,8 +70,8 @@ build/slice: tools/slice.c | build
 build/bench build/bench_blas build/bench_bf16: bench/bench.c tools/bench.h alore.h | build
 	$(CC) $(STD) $(CFLAGS) $(BENCHBUILD) $< -o $@ $(LDLIBS) $(BENCHLIBS)
 
-# BLAS=1: f32 products by OpenBLAS, in rows that are called so. BF16=1: the CPU's dot products of bf16 where they
-# do not pay or are hidden, too (it must have them).
+# BLAS=1: f32 products by OpenBLAS, in rows that are called so. BF16=1: the CPU's dot products of bf16, also
+# where they do not pay or are hidden.
 ifdef BLAS
 BENCH      = bench_blas
 BENCHBUILD = -DALORE_BLAS

@@ -2048,10 +2048,17 @@ static alo_sum_t ALO_F(of)(alo_mat a, int i, int j) { return (alo_sum_t)*ALO_F(a
 static void ALO_F(product_plain)(alo_mat y, alo_mat a, alo_mat b, bool add, void *scratch) {
     (void)scratch;
     for (int i = 0; i < y.rows; ++i)
-        for (int j = 0; j < y.cols; ++j) {
-            alo_sum_t sum = 0;
-            for (int e = 0; e < a.cols; ++e) sum += ALO_F(of)(a, i, e) * ALO_F(of)(b, e, j);
-            ALO_F(put)(ALO_F(at)(y, i, j), sum, add);
+        for (int j = 0; j < y.cols; j += 8) { /* eight sums that do not wait for each other */
+            const int n = y.cols - j < 8 ? y.cols - j : 8;
+            const real *p = ALO_F(at)(a, i, 0), *q = ALO_F(at)(b, 0, j);
+            alo_sum_t sum[8] = {0};
+            if (n == 8)
+                for (int e = 0; e < a.cols; ++e, p += a.col, q += b.row)
+                    ALO_UNROLL for (int k = 0; k < 8; ++k) sum[k] += (alo_sum_t)*p * (alo_sum_t)q[k * b.col];
+            else
+                for (int e = 0; e < a.cols; ++e, p += a.col, q += b.row)
+                    for (int k = 0; k < n; ++k) sum[k] += (alo_sum_t)*p * (alo_sum_t)q[k * b.col];
+            for (int k = 0; k < n; ++k) ALO_F(put)(ALO_F(at)(y, i, j + k), sum[k], add);
         }
 }
 
@@ -2213,7 +2220,8 @@ static void ALO_F(inverse)(const alore_call *c) {
                 for (int j = 0; j < n; ++j) x[i * n + j] -= times * x[k * n + j];
             }
         }
-        for (int i = 0; i < n * n; ++i) ALO_F(row)(c, ALO_Y, 0, i / n)[first + i % n] = (real)x[i];
+        for (int i = 0; i < n * n; ++i)
+            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)x[i], alo_adds(c, ALO_Y, 0));
     }
 }
 static void ALO_F(inverse_dx)(const alore_call *c) {
@@ -6443,8 +6451,8 @@ ALORE_API alore_id alore_over_lengths(alore_model *m, alore_id x, alore_id rows)
 ALORE_API alore_id alore_scatter(alore_model *m, alore_id x, alore_id value, alore_id index, int rows,
                                  int cols) {
     if (alo_poisoned(m, value, index) || alo_poisoned(m, x ? x : value, value)) return 0;
+    if (rows == 1) index = alore_reshape(m, index, alore_cols(m, value), 1); /* moves the tensors */
     const alo_tensor *t = alo_at(m, x), *v = alo_at(m, value);
-    if (rows == 1) index = alore_reshape(m, index, v->cols, 1);
     const bool fits = !x || (t->rows == rows && t->cols == cols && !(t->flags & ALO_PER_SAMPLE));
     const bool same = v->rows == 1 && alore_rows(m, index) == v->cols && alore_cols(m, index) <= 2;
     const alo_attr none = ALORE_ZERO;
@@ -6979,7 +6987,7 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
     const alore_kind kind = site->kind;
     alore_id core, h = flow->x;
     bool turned = false;
-    if (n * d != site->in && n * d != site->out)
+    if (n * d != (high ? site->in : site->out))
         return alo_wrong(m, ALORE_ERR_RULE, "%s: %d and %d columns are no whole slots", r->method->name,
                          site->in, site->out);
     if (!alo_rank_fits(m, r, d)) return 0;
@@ -7089,17 +7097,19 @@ static alore_id alo_glora(alore_model *m, const alore_site *site, const alore_re
  * section 3.2) */
 static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
     const int n = (int)alore_recipe_number(r, "entries"), k = (int)alore_recipe_number(r, "bias_entries");
-    const alore_id value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
-    const alore_id index =
-        alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, alore_indices(site->out, site->in));
-    alore_id more = 0, at = 0;
+    alore_id value = 0, index = 0, more = 0, at = 0;
+    if (!n && !k) return alo_wrong(m, ALORE_ERR_RULE, "sparse: neither entries nor bias_entries");
+    if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
+    const alore_start pairs = alore_indices(site->out, site->in);
+    if (n) index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, pairs);
     if (k) more = alo_mine(m, "bias_value", k, 0, alore_fill(0.0f));
     if (k) at = alore_frozen(m, "bias_index", alore_dims(k, 0, 0, 0), ALORE_OWN, alore_indices(site->out, 0));
-    if (r->place == ALORE_PLACE_PARALLEL)
-        return alore_affine(m, alore_sparse(m, flow->x, value, index, site->out), 0,
-                            k ? alore_scatter(m, 0, more, at, 1, site->out) : 0);
+    if (r->place == ALORE_PLACE_PARALLEL) {
+        const alore_id shift = k ? alore_scatter(m, 0, more, at, 1, site->out) : 0;
+        return n ? alore_affine(m, alore_sparse(m, flow->x, value, index, site->out), 0, shift) : shift;
+    }
     if (k) flow->bias = alore_scatter(m, flow->bias, more, at, 1, site->out);
-    return alore_scatter(m, flow->weight, value, index, site->out, site->in);
+    return n ? alore_scatter(m, flow->weight, value, index, site->out, site->in) : flow->weight;
 }
 
 /* Compacter: y + up(f(down(y))), down and up sums of Kronecker products with one S for the network, on a
@@ -7368,7 +7378,7 @@ static const alore_method alo_methods[] = {
      "Sensitivity-Aware Visual Parameter-Efficient Fine-Tuning (2023)",
      "sparse:entries=512@qkv|proj|fc1|fc2", ALORE_HOST_LINEAR, ALORE_PLACE_WEIGHT,
      ALO_MAY(WEIGHT) | ALO_MAY(PARALLEL),
-     {{"entries", 1, 1, 16777216, NULL, true, true}, ALO_WHOLE("bias_entries", 0, 0, 16777216), ALO_INIT},
+     {{"entries", 1, 0, 16777216, NULL, true, true}, ALO_WHOLE("bias_entries", 0, 0, 16777216), ALO_INIT},
      alo_sparse, NULL, NULL, NULL, 0, "the unstructured part of SPT; `alore search spt` chooses the places"},
     {"compacter", "y = h + up(f(down(h))), h = host(x); down, up = sum_i S_i (x) (D_i U_i) + bias",
      "Compacter: Efficient Low-Rank Hypercomplex Adapter Layers (2021)",
@@ -9568,7 +9578,8 @@ static alore_status alo_start_lengths(const alore_run *run, const alo_param *q, 
     const int i = (int)q->start.a;
     const alore_tensor *t = NULL;
     const alore_status s = alo_base_tensor(run, i, &t);
-    const size_t cols = alo_zu(run->plan->tensors[run->plan->params[i].tensor].cols);
+    const alore_shape of = run->plan->params[i].shape;
+    const size_t cols = alo_count(of) / alo_zu(of.dims[0]);
     for (size_t k = 0; k < alo_count(q->shape) && s == ALORE_OK; ++k) {
         alo_sum_t sum = 0;
         for (size_t j = 0; t && j < cols; ++j) {
@@ -9934,7 +9945,8 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
 /* ---- Checkpoints ----
  *
  * Eight bytes each, little-endian: the mark "alore\0ck", version + 2^32 bytes of a number, seed, step,
- * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments; a checksum of all before. */
+ * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments, frozen numbers; a checksum of
+ * all before. */
 
 #define ALO_CHECKPOINT_MARK    UINT64_C(0x6b630065726f6c61)
 #define ALO_CHECKPOINT_VERSION 1
@@ -9976,6 +9988,7 @@ ALORE_API alore_status alore_checkpoint_write(const alore_run *run, const char *
     alo_seal(&w, tag, 1, n);
     alo_seal(&w, run->memory + p->at_params, p->real, p->learns);
     alo_seal(&w, run->memory + p->at_moments, p->real, moments);
+    alo_seal(&w, run->memory + p->at_frozen, p->real, p->frozen);
     alo_seal(&w, &w.sum, 8, 1);
     return w.fine ? ALORE_OK : alo_fail(run->ctx, ALORE_ERR_IO, NULL, "the writer hook failed");
 }
@@ -9986,7 +9999,8 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
     const size_t n = strlen(tag), moments = p->memory.optimizer / p->real;
     uint64_t head[7];
     const size_t least = sizeof head + 8;
-    const size_t want = alo_sum(alo_sum(p->memory.params, p->memory.optimizer), alo_sum(n, least));
+    const size_t learnt = alo_sum(p->memory.params, p->memory.optimizer);
+    const size_t want = alo_sum(alo_sum(learnt, p->memory.frozen), alo_sum(n, least));
     if (bytes >= least) alo_swap(head, at, 8, sizeof head / 8);
     if (bytes < least || head[0] != ALO_CHECKPOINT_MARK)
         return alo_fail(run->ctx, ALORE_ERR_FORMAT, NULL, "no checkpoint of alore (%z bytes)", bytes);
@@ -10002,8 +10016,21 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
                         "the checkpoint holds %u numbers in %z bytes, the run %z in %z", head[4], bytes,
                         p->learns, want);
     at += sizeof head + n;
+    for (int i = 0; i < p->param_count; ++i) {
+        const alo_param *q = &p->params[i];
+        const size_t first = (size_t)p->tensors[q->tensor].offset * p->real;
+        alore_tensor t = ALORE_ZERO;
+        if (q->segment != ALO_FROZEN) continue;
+        t.name = p->names + q->name;
+        t.dtype = p->real == 8 ? ALORE_F64 : ALORE_F32;
+        t.data = at + learnt + first;
+        t.bytes = alo_count(q->shape) * p->real;
+        const alore_status s = alo_check_indices(run, q, &t);
+        if (s != ALORE_OK) return s;
+    }
     alo_swap(run->memory + p->at_params, at, p->real, p->learns);
     alo_swap(run->memory + p->at_moments, at + p->memory.params, p->real, moments);
+    alo_swap(run->memory + p->at_frozen, at + learnt, p->real, p->frozen);
     run->seed = head[2];
     run->step = head[3];
     run->phases = 0;
@@ -10121,13 +10148,18 @@ static double alo_probe_error(const alo_merging *g, const double *w) {
     bool norm = g->site->s.host == ALORE_HOST_NORM;
     size_t out = g->cols;
     double worst = 0, largest = 0;
-    for (size_t i = 0; i < ALO_PROBE_ROWS * out; ++i) {
-        const double *x = g->x + i / out * g->in, y = g->y[i];
-        double sum = w[g->rows * out + i % out];
-        for (size_t k = 0; k < g->rows; ++k) sum += x[norm ? i % out : k] * w[k * out + i % out];
-        sum = sum < y ? y - sum : sum - y;
-        if (!(sum <= worst)) worst = sum < 1e300 ? sum : (double)alo_float(0x7f800000u);
-        if (y > largest || -y > largest) largest = y < 0 ? -y : y;
+    for (size_t i = 0; i < ALO_PROBE_ROWS * out;) { /* up to eight columns of a row */
+        const double *x = g->x + i / out * g->in;
+        const size_t col = i % out, n = out - col < 8 ? out - col : 8;
+        double sums[8] = {0};
+        for (size_t j = 0; j < n; ++j) sums[j] = w[g->rows * out + col + j];
+        for (size_t k = 0; k < g->rows; ++k)
+            for (size_t j = 0; j < n; ++j) sums[j] += x[norm ? col + j : k] * w[k * out + col + j];
+        for (size_t j = 0; j < n; ++j, ++i) {
+            const double y = g->y[i], off = sums[j] < y ? y - sums[j] : sums[j] - y;
+            if (!(off <= worst)) worst = off < 1e300 ? off : (double)alo_float(0x7f800000u);
+            if (y > largest || -y > largest) largest = y < 0 ? -y : y;
+        }
     }
     return largest > 0 ? worst / largest : worst;
 }
@@ -10295,99 +10327,104 @@ ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *ba
  * times its row is taken off until nothing is left. So every affine site has a LoRA form, whatever made it; a
  * bias that changed is written as one that was unfrozen. */
 
-/* The host's weight or bias as the adapter or the base has it, from number `first` on in `to` [in, out]. */
-static void alo_read_host(const alo_merging *g, const char *part, size_t first, double *to) {
+/* The largest size of the numbers x, and where it is. */
+static double alo_peak(const double *x, size_t count, size_t *at) {
+    double most = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const double size = x[i] < 0 ? -x[i] : x[i];
+        if (size > most) *at = i;
+        if (size > most) most = size;
+    }
+    return most;
+}
+
+/* `host` [in, out] is what the adapter or the base has of the host's weight or bias; y becomes y - host. */
+static void alo_less_host(const alo_merging *g, const char *part, size_t in, double *y, double *host) {
     char name[300];
     alo_text full = {name, sizeof name, 0};
     alo_print(&full, "%s.%s", alo_name(g->m, g->site->name), part);
     const alore_tensor *learnt = alore_weights_find(g->adapter, name);
     const alore_tensor *t = learnt ? learnt : alore_weights_find(g->base, name);
-    const size_t rows = first ? g->cols : g->in * g->cols, in = first ? 1 : g->in;
-    for (size_t i = 0; i < rows; ++i) {
+    for (size_t i = 0; i < in * g->cols; ++i) {
+        const size_t at = i % in * g->cols + i / in;
         float x = 0;
         if (t) (void)alore_tensor_read(t, i, 1, &x);
-        to[first + i % in * g->cols + i / in] = (double)x;
+        host[at] = (double)x;
+        y[at] -= (double)x;
     }
 }
 
-/* The rank of e [in, out], which is used up, and its factors [in, rank], [rank, out]: column k of the one is
- * left[k in ..]. */
+/* The rank of e [in, out], which is used up, and its factors: [rank, in], columns of the left one, and
+ * [rank, out]. */
 static size_t alo_crosses(double *e, size_t in, size_t out, double least, float *left, float *right) {
-    for (size_t rank = 0;; ++rank) {
-        size_t at = 0;
-        double most = 0;
-        for (size_t i = 0; i < in * out; ++i)
-            if ((e[i] < 0 ? -e[i] : e[i]) > most) {
-                most = e[i] < 0 ? -e[i] : e[i];
-                at = i;
-            }
-        if (!(most > least) || rank == in || rank == out) return rank;
-        const double pivot = e[at], *row = e + at / out * out;
-        for (size_t j = 0; j < out; ++j) right[rank * out + j] = (float)row[j];
+    for (size_t rank = 0, at = 0;; ++rank) {
+        if (!(alo_peak(e, in * out, &at) > least) || rank == in || rank == out) return rank;
+        double *row = e + at / out * out;
+        const double pivot = e[at];
         for (size_t i = 0; i < in; ++i) {
             const double by = e[i * out + at % out] / pivot;
             left[rank * in + i] = (float)by;
             for (size_t j = 0; j < out && i != at / out; ++j) e[i * out + j] -= by * row[j];
         }
-        for (size_t j = 0; j < out; ++j) e[at / out * out + j] = 0;
+        for (size_t j = 0; j < out; ++j) {
+            right[rank * out + j] = (float)row[j];
+            row[j] = 0;
+        }
     }
 }
 
-/* A and B of one site, and its rule. */
+/* Add a tensor of one site to the set: x, or its transpose. */
+static alore_status alo_add_lora(alo_merging *g, const char *part, alore_shape shape, const float *x,
+                                 bool turn) {
+    char name[300];
+    alo_text t = {name, sizeof name, 0};
+    alore_status s = ALORE_OK;
+    const size_t count = alo_count(shape), rows = alo_zu(shape.dims[0]), cols = count / rows;
+    alo_print(&t, "%s.%s", alo_name(g->m, g->site->name), part);
+    unsigned char *to = alo_add_own(g->out, name, ALORE_F32, shape, true, &s);
+    for (size_t i = 0; to && i < count; ++i)
+        alo_store(to, ALORE_F32, i, (double)x[turn ? i % cols * rows + i / cols : i]);
+    return s;
+}
+
+/* A and B of one site, the bias that moved, and its rule. */
 static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text *rules) {
     alore_ctx *ctx = alo_ctx(g->m);
     const char *name = alo_name(g->m, site->name);
-    const size_t in = alo_zu(site->s.in), out = alo_zu(site->s.out), least = in < out ? in : out;
-    const size_t bytes = alo_mul(alo_mul(alo_sum(in, out), least), sizeof(float));
-    double most = 0;
-    char full[300];
+    const size_t in = alo_zu(site->s.in), out = alo_zu(site->s.out), most = in < out ? in : out;
+    const size_t bytes = alo_mul(alo_mul(alo_sum(in, out), alo_sum(most, 1)), sizeof(float));
     if (site->s.host != ALORE_HOST_LINEAR)
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s is no linear layer: it has no plain LoRA form",
                         name);
-    float *left = (float *)alo_new(ctx, bytes), *right = left + in * least;
+    float *left = (float *)alo_new(ctx, bytes), *right = left + in * most, *bias = right + out * most;
     if (!left) return ALORE_ERR_MEMORY;
+    size_t at = 0, rank = 0;
+    bool moved = false;
     alore_status s = alo_site_find(g, site);
     if (s == ALORE_OK) {
-        alo_read_host(g, "weight", 0, g->kept);
-        alo_read_host(g, "bias", in * out, g->kept);
-        for (size_t i = 0; i < in * out; ++i)
-            if (most < (g->found[i] < 0 ? -g->found[i] : g->found[i]))
-                most = g->found[i] < 0 ? -g->found[i] : g->found[i];
-    }
-    bool moved = false; /* the bias, by more than the rounding of its sums */
-    for (size_t j = in * out; j < (in + 1) * out && s == ALORE_OK; ++j) {
-        const double by = g->found[j] - g->kept[j];
-        moved = moved || by > 1e-12 * most || by < -1e-12 * most;
-    }
-    if (moved && site->no_bias)
-        s = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s has no bias, which plain LoRA could move", name);
-    if (s != ALORE_OK) {
-        alo_site_end(g);
-        alo_free(ctx, left, bytes);
-        return s;
-    }
-    double *e = g->found; /* the update */
-    for (size_t i = 0; i < in * out; ++i) e[i] -= g->kept[i];
-    size_t rank = alo_crosses(e, in, out, most * (g->plan->real == 4 ? 4e-6 : 1e-13), left, right);
-    for (size_t k = 0; k < rank; ++k) /* what the factors make of the host, for the certificate */
-        for (size_t i = 0; i < in * out; ++i)
-            g->kept[i] += (double)left[k * in + i / out] * (double)right[k * out + i % out];
-    memcpy(g->found, g->kept, in * out * sizeof *e);
-    if (moved) memcpy(g->kept + in * out, g->found + in * out, out * sizeof *e);
-    if (rank == 0) memset(left, 0, (in + out * least) * sizeof *left);
-    rank += rank == 0;
-    for (int b = 0; b < 2 + moved && s == ALORE_OK; ++b) {
-        const alore_shape shapes[] = {alore_dims((int)in, (int)rank, 0, 0),
-                                      alore_dims((int)rank, (int)out, 0, 0), alore_dims((int)out, 0, 0, 0)};
-        alo_text t = {full, sizeof full, 0};
-        alo_print(&t, "%s.%s", name, b == 2 ? "bias" : b ? "lora.B" : "lora.A");
-        unsigned char *to = alo_add_own(g->out, full, ALORE_F32, shapes[b], true, &s);
-        for (size_t i = 0; to && i < alo_count(shapes[b]); ++i)
-            alo_store(to, ALORE_F32, i,
-                      b == 2 ? g->kept[in * out + i]
-                             : (double)(b ? right[i] : left[i % rank * in + i / rank]));
+        double *w = g->found, *b = w + in * out, *kept = g->kept; /* w and b become the update */
+        const double size = alo_peak(w, in * out, &at), noise = g->plan->real == 4 ? 4e-6 : 1e-13;
+        for (size_t j = 0; j < out; ++j) bias[j] = (float)b[j];
+        alo_less_host(g, "weight", in, w, kept);
+        alo_less_host(g, "bias", 1, b, kept + in * out);
+        moved = alo_peak(b, out, &at) > 10 * noise * size;
+        if (moved && site->no_bias)
+            s = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s has no bias, which plain LoRA could move",
+                         name);
+        memset(left, 0, in * sizeof *left);
+        memset(right, 0, out * sizeof *right);
+        rank = alo_crosses(w, in, out, size * noise, left, right);
+        for (size_t i = 0; i < in * rank; ++i) /* what the factors make of the host, for the certificate */
+            for (size_t j = 0; j < out; ++j)
+                kept[i % in * out + j] += (double)left[i] * (double)right[i / in * out + j];
+        for (size_t j = 0; j < out && moved; ++j) kept[in * out + j] = (double)bias[j];
+        memcpy(g->found, kept, (in + 1) * out * sizeof *kept);
+        rank += rank == 0;
     }
     if (s == ALORE_OK) s = alo_certify(g);
+    if (s == ALORE_OK) s = alo_add_lora(g, "lora.A", alore_dims((int)in, (int)rank, 0, 0), left, true);
+    if (s == ALORE_OK) s = alo_add_lora(g, "lora.B", alore_dims((int)rank, (int)out, 0, 0), right, false);
+    if (s == ALORE_OK && moved) s = alo_add_lora(g, "bias", alore_dims((int)out, 0, 0, 0), bias, false);
     alo_print(rules, rules->used ? ";lora:rank=%z@%s" : "lora:rank=%z@%s", rank, name);
     if (moved) alo_print(rules, ";unfreeze@%s.bias", name);
     alo_site_end(g);

@@ -60,6 +60,12 @@ static bool near(double a, double b, double bound, const char *what)
               bound);
 }
 
+/* The larger one; unlike with fmax() what is no number stays. */
+static double t_worse(double worst, double now)
+{
+    return now <= worst ? worst : now;
+}
+
 static void skip(const char *why)
 {
     ++t_skipped;
@@ -999,6 +1005,7 @@ static t_ext t_extent(int rows, int cols, int per)
 }
 
 static const int32_t t_table[] = {2, 0, -1, 1, 2, 2, 4, 3, 0, -1};
+static const int32_t t_columns[] = {2, 0, 1, 1, 2, 4, 3, 0};
 static float t_mask[256];
 
 static void t_open(t_pool *p, const t_case *c, int samples)
@@ -1018,6 +1025,17 @@ static void t_open(t_pool *p, const t_case *c, int samples)
         for (int i = 0; i < count; ++i) p->v[k][i] = t_random();
         if (c->code == ALO_K_xent && k == 1)
             for (int i = 0; i < count; ++i) p->v[k][i] = i % c->in[0].cols;
+        if ((c->code == ALO_K_scatter || c->code == ALO_K_sparse) && k == 2) {
+            const int wide = c->code == ALO_K_sparse ? c->in[0].cols : c->out[0].cols; /* (row, column), or */
+            const int high = c->code == ALO_K_sparse ? c->out[0].cols : c->out[0].rows; /* column alone */
+            for (int i = 0; i < count; ++i)
+                p->v[k][i] = (i * 7 + i / 5) % (c->in[2].cols == 2 && i % 2 == 0 ? high : wide);
+        }
+        if (c->code == ALO_K_inverse && k == 0) /* nearly skew blocks */
+            for (int i = 0, n = c->in[0].rows, w = c->in[0].cols; i < count; ++i) {
+                const int r = i / w, j = i % w % n;
+                if (j <= r) p->v[k][i] = 0.1 * p->v[k][i] - (j < r ? p->v[k][j * w + i % w - j + r] : 0);
+            }
     }
 }
 
@@ -1076,7 +1094,7 @@ static void t_kernel(t_pool *p, int code, int mode, int flags, char over)
     memset(&attr, 0, sizeof attr);
     memset(t, 0, sizeof t);
     attr.x = k->x, attr.n = k->n, attr.m = k->m, attr.p = k->p, attr.q = k->q;
-    attr.table = t_table, attr.stream = 5;
+    attr.table = k->code == ALO_K_pick ? t_columns : t_table, attr.stream = 5;
     if (k->code == ALO_K_attention && k->q) attr.values = t_mask;
     c.attr = &attr;
     c.samples = p->samples;
@@ -1368,6 +1386,20 @@ static const t_case t_cases[] = {
     {"gather", ALO_K_gather, {{5, 3, 1, 1}, NO, NO, NO, NO, NO}, {{5, 6, 1, 1}, NO}, PLAIN, 0, 5, 2, 0, 0},
     {"gather shared", ALO_K_gather, {{5, 3, 0, 1}, NO, NO, NO, NO, NO}, {{10, 3, 1, 1}, NO}, PLAIN, 0, 10, 1, 0, 0},
     {"gather once", ALO_K_gather, {{5, 2, 0, 0}, NO, NO, NO, NO, NO}, {{2, 10, 0, 0}, NO}, PLAIN, 0, 2, 5, 0, 0},
+    {"pick", ALO_K_pick, {{4, 5, 1, 1}, NO, NO, NO, NO, NO}, {{4, 8, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"pick once", ALO_K_pick, {{3, 7, 0, 0}, NO, NO, NO, NO, NO}, {{3, 5, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"inverse", ALO_K_inverse, {{4, 8, 0, 1}, NO, NO, NO, NO, NO}, {{4, 8, 0, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"inverse 1", ALO_K_inverse, {{1, 3, 0, 0}, NO, NO, NO, NO, NO}, {{1, 3, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"inverse 9", ALO_K_inverse, {{9, 9, 0, 0}, NO, NO, NO, NO, NO}, {{9, 9, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"over_lengths", ALO_K_over_lengths, {{5, 1, 0, 1}, {5, 7, 0, 2}, NO, NO, NO, NO}, {{5, 1, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"over_lengths 50", ALO_K_over_lengths, {{3, 1, 0, 0}, {3, 50, 0, 0}, NO, NO, NO, NO}, {{3, 1, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter", ALO_K_scatter, {{5, 6, 0, 1}, {1, 9, 0, 0}, {9, 2, 0, 1}, NO, NO, NO}, {{5, 6, 0, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter alone", ALO_K_scatter, {NO, {1, 7, 0, 0}, {7, 2, 0, 0}, NO, NO, NO}, {{4, 17, 0, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter row", ALO_K_scatter, {{1, 33, 0, 0}, {1, 5, 0, 1}, {5, 1, 0, 0}, NO, NO, NO}, {{1, 33, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"scatter row alone", ALO_K_scatter, {NO, {1, 3, 0, 0}, {3, 1, 0, 1}, NO, NO, NO}, {{1, 6, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"sparse", ALO_K_sparse, {{4, 5, 1, 1}, {1, 9, 0, 0}, {9, 2, 0, 1}, NO, NO, NO}, {{4, 7, 1, 2}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"sparse 33", ALO_K_sparse, {{3, 33, 1, 0}, {1, 40, 0, 1}, {40, 2, 0, 0}, NO, NO, NO}, {{3, 17, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"sparse once", ALO_K_sparse, {{4, 5, 0, 0}, {1, 3, 0, 0}, {3, 2, 0, 0}, NO, NO, NO}, {{4, 2, 0, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"concat", ALO_K_concat, {{2, 3, 1, 1}, {4, 3, 1, 0}, NO, NO, NO, NO}, {{6, 3, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"concat shared", ALO_K_concat, {{1, 3, 0, 1}, {4, 3, 1, 0}, NO, NO, NO, NO}, {{5, 3, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"concat below", ALO_K_concat, {{4, 3, 1, 1}, {2, 3, 0, 1}, NO, NO, NO, NO}, {{6, 3, 1, 1}, NO}, PLAIN, 0, 0, 0, 0, 0},
@@ -1579,7 +1611,7 @@ static void t_ops_slopes(void)
                 t_kernel(&p, ALO_K_matmul_da, mode, 0, 0);
                 double worst = 0;
                 for (int e = 0; e < size; ++e)
-                    worst = fmax(worst, fabs(p.v[T_GRAD][e] - da[e] * p.v[T_M][e]));
+                    worst = t_worse(worst, fabs(p.v[T_GRAD][e] - da[e] * p.v[T_M][e]));
                 ok(worst <= (mode == T_F64 ? 1e-15 : 24 * EPS), "%s, mode %d: factor off by %g",
                    c.name, mode, worst);
             }
@@ -1641,7 +1673,7 @@ static void t_ops_narrow(void)
             for (int i = 0; i < all; ++i) {
                 const float have = mode == T_F64 ? (float)wide[i] : y[i];
                 const float want = alore_bfloat_to_float(alore_float_to_bfloat(x[i]));
-                worst = fmax(worst, fabs((double)have - (double)x[i]));
+                worst = t_worse(worst, fabs((double)have - (double)x[i]));
                 if (byte ? i % 5 == 0 && have != x[i] : have != want && (have == have || want == want))
                     same = false;
             }
@@ -1682,12 +1714,12 @@ static void t_ops_attention(void)
                 if (c->q) x += (double)t_mask[(w * rows + r % rows) * span + j];
                 sum += weight[j] = exp(x);
             }
-            worst = fmax(worst, fabs(log(sum) - t_at(&p, T_Z, s, r, h)));
+            worst = t_worse(worst, fabs(log(sum) - t_at(&p, T_Z, s, r, h)));
             for (int k = 0; k < width; ++k) {
                 double y = 0;
                 for (int j = 0; j < span; ++j)
                     y += weight[j] / sum * t_at(&p, 2, s, w * span + j, h * width + k);
-                worst = fmax(worst, fabs(y - t_at(&p, T_Y, s, r, h * width + k)));
+                worst = t_worse(worst, fabs(y - t_at(&p, T_Y, s, r, h * width + k)));
             }
         }
         ok(worst < 1e-13, "%s: off by %g", c->name, worst);
@@ -1752,7 +1784,7 @@ static void t_ops_shapes(void)
                 if (i >= 0 && i < 3 && j >= 0 && j < 3)
                     sum += t_at(&p, 0, s, h * 4 + w, ch) * t_at(&p, 1, 0, ch, i * 3 + j);
             }
-        worst = fmax(worst, fabs(sum - p.v[T_Y][e]));
+        worst = t_worse(worst, fabs(sum - p.v[T_Y][e]));
     }
     ok(worst < 1e-14 && c->p == 3, "dwconv: off by %g", worst);
     t_close(&p);
@@ -2288,7 +2320,7 @@ static void t_ops_product(void)
             bool fenced = true;
             for (int i = 0; i < 40 * 40; ++i)
                 if (i / 40 < m && i % 40 < n)
-                    worst = fmax(worst, fabs((double)c[0][i] - (double)c[1][i]));
+                    worst = t_worse(worst, fabs((double)c[0][i] - (double)c[1][i]));
                 else
                     fenced = fenced && !memcmp(&c[0][i], &c[1][i], 4);
             /* a sum of k products below 1 rounds k + 1 times */
@@ -3775,6 +3807,87 @@ static void t_rules_errors(void)
         {"lora@qkv||fc1", "empty"},
         {"lora:@qkv", "key=value"},
         {"dwconv@dwconv", "dwconv"},
+        {"alore:rnk=4@qkv", "rank, experts, shared, dropout, init, place"},
+        {"kron:rnk=4@qkv", "experts, dropout, init, place"},
+        {"arc:rnk=4@qkv", "rank, dropout, init, place"},
+        {"repadapter:rnk=4@qkv", "rank, groups, scale, dropout, init, place"},
+        {"mlae:rnk=4@qkv", "experts, mask, lambda, dropout, init, place"},
+        {"fact_tt:rnk=4@qkv", "rank, scale, dropout, init, place"},
+        {"fact_tk:rnk=4@qkv", "rank, scale, layout, dropout, init, place"},
+        {"kadaptation:rnk=4@qkv", "experts, scale, dropout, init, place"},
+        {"glora:rnk=4@qkv", "rank, a, b, c, d, e, parts, init, place"},
+        {"compacter:rnk=4@qkv", "experts, rank, hidden, act, init, place"},
+        {"phm:rnk=4@qkv", "experts, hidden, act, init, place"},
+        {"dora:rnk=4@qkv", "rank, scale, parts, init, place"},
+        {"adalora:rnk=4@qkv", "rank, scale, parts, dropout, init, place"},
+        {"vera:rnk=4@qkv", "rank, parts, dropout, init, place"},
+        {"ia3:rnk=4@qkv", "parts, init, place"},
+        {"lokr:rnk=4@qkv", "rank, scale, factor, both, parts, init, place"},
+        {"loha:rnk=4@qkv", "rank, scale, parts, init, place"},
+        {"oft:rnk=4@qkv", "block, terms, parts, init, place"},
+        {"boft:rnk=4@qkv", "block, factors, parts, init, place"},
+        {"ssf:rnk=4@qkv", "init, place"},
+        {"sparse:rnk=4@qkv", "entries, bias_entries, init, place"},
+        {"kron:experts=5@qkv", "5 experts do not divide the width 24"},
+        {"arc:rank=25@qkv", "rank 25 is larger than the width 24"},
+        {"arc:place=parallel@qkv", "input|output"},
+        {"repadapter:rank=25@qkv", "rank 25 is larger than the width 24"},
+        {"repadapter:rank=9,groups=2@qkv", "groups 2 does not divide the rank 9"},
+        {"repadapter:rank=10,groups=5@qkv", "groups 5 does not divide the width 24"},
+        {"mlae:mask=pyramid@qkv", "none|given|incremental"},
+        {"mlae:mask=hourglass@head", "blocks"},
+        {"mlae:mask=random@patch", "blocks"},
+        {"mlae:dropout=-0.1@qkv", "from 0 to 1"},
+        {"fact_tt@fc1", "24 and 40 columns are no whole slots"},
+        {"fact_tt:rank=25@qkv", "rank 25"},
+        {"fact_tk:layout=lines@qkv", "code|paper"},
+        {"fact_tk:rank=2@head", "no whole slots"},
+        {"kadaptation:experts=5@qkv", "experts 5 does not divide the width 24"},
+        {"kadaptation:experts=4@proj", "proj"},
+        {"kadaptation:parts=k@qkv", "no key parts"},
+        {"glora:a=matrix@qkv", "lora|vector|constant|none"},
+        {"glora:c=constant@qkv", "lora|vector|none"},
+        {"glora:d=lora@qkv", "vector|constant|none"},
+        {"glora:rank=25@qkv", "rank 25"},
+        {"glora:place=parallel@qkv", "weight"},
+        {"sparse@qkv", "entries must be given"},
+        {"sparse:entries=0@qkv", "neither entries nor bias_entries"},
+        {"sparse:entries=3,place=output@qkv", "parallel|weight"},
+        {"compacter@mlp", "hidden must be given"},
+        {"compacter:experts=5,hidden=10@mlp", "experts 5 does not divide the width 24"},
+        {"compacter:experts=4,hidden=6@mlp", "experts 4 does not divide the hidden 6"},
+        {"phm:experts=4,hidden=6@proj", "experts 4 does not divide the hidden 6"},
+        {"phm:rank=1@proj", "no key rank"},
+        {"compacter:act=tanh,hidden=4@mlp", "gelu|gelu_tanh|quick_gelu|relu|silu|none"},
+        {"compacter:hidden=4@norm1", "norm1"},
+        {"dora:rank=25@qkv", "rank 25"},
+        {"dora:parts=v@fc1", "fc1"},
+        {"dora:dropout=0.1@qkv", "no key dropout"},
+        {"adalora:rank=25@qkv", "rank 25"},
+        {"vera:rank=0@qkv", "rank=0"},
+        {"vera:parts=q@proj", "proj"},
+        {"ia3:place=parallel@qkv", "input|output"},
+        {"ia3:parts=qw@qkv", "qw"},
+        {"ia3@norm1", "norm1"},
+        {"lokr:factor=-2@qkv", "factor=-2"},
+        {"lokr:both=2@qkv", "both=2"},
+        {"loha:rank=25@qkv", "rank 25"},
+        {"oft:block=5@qkv", "block 5 does not divide the width 24"},
+        {"oft@qkv", "block 32 does not divide the width 24"},
+        {"oft:terms=65@qkv", "terms=65"},
+        {"oft:block=1@qkv", "block=1"},
+        {"oft:place=output@qkv", "input"},
+        {"boft:block=5@qkv", "block 5 does not divide the width 24"},
+        {"boft:block=3@qkv", "odd"},
+        {"boft:block=4,factors=3@qkv", "block 2^factor 16 does not divide the width 24"},
+        {"alore:experts=2@qkv;alore:experts=2,shared=kind@fc1;alore:experts=3@proj", "alore.S is shared"},
+        {"arc:rank=3@qkv#0;arc:rank=2@qkv#1", "arc.qkv.D is shared"},
+        {"fact_tt:rank=3@qkv;fact_tt:rank=2@proj", "fact_tt.U is shared"},
+        {"compacter:experts=2,hidden=4@attn;compacter:experts=4,hidden=4@mlp", "compacter.S is shared"},
+        {"kadaptation:experts=2@qkv#0;kadaptation:experts=4@qkv#1", "kadaptation.q.S_left is shared"},
+        {"sparse:entries=2@qkv;sparse:entries=2,place=parallel@qkv", "twice"},
+        {"ia3@qkv;ia3:place=input@qkv", "twice"},
+        {"dora:init=published@qkv", "init=published"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
@@ -3784,6 +3897,32 @@ static void t_rules_errors(void)
         const alore_error *e = alore_last_error(&n.ctx);
         ok(s != ALORE_OK && e->status == s && strstr(e->text, rows[i][1]),
            "%s: %d, \"%s\" does not name %s", rows[i][0], (int)s, e->text, rows[i][1]);
+        t_net_close(&n);
+    }
+}
+
+/* What asks for a bias says so where there is none; the rest of the method does without. */
+static void t_rules_bare(void)
+{
+    static const char *const rows[][2] = {{"glora@qkv", "ask for a layer with a bias"},
+                                          {"glora:c=none,d=none@qkv", "bias"},
+                                          {"glora:c=none,e=none@qkv", "bias"},
+                                          {"glora:d=none,e=none@qkv", "bias"},
+                                          {"glora:c=none,d=none,e=none@qkv", NULL},
+                                          {"sparse:entries=3@qkv", NULL}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        t_net n;
+        alore_vit_config c;
+        memset(&n, 0, sizeof n);
+        t_begin(&n.ctx, &n.heap);
+        alore_vit_parse(&n.ctx, t_micro, &c, NULL);
+        c.no_qkv_bias = true;
+        alore_model_create(&n.ctx, &n.model);
+        alore_attach(n.model, rows[i][0]);
+        alore_output(n.model, "y", alore_vit(n.model, alore_input(n.model, "image", ALORE_F32, 256, 3), &c));
+        const alore_status s = alore_model_finish(n.model);
+        ok(rows[i][1] ? s == ALORE_ERR_RULE && strstr(n.ctx.error.text, rows[i][1]) : s == ALORE_OK,
+           "%s: %d, %s", rows[i][0], (int)s, n.ctx.error.text);
         t_net_close(&n);
     }
 }
@@ -3886,12 +4025,62 @@ static void t_counts(void)
         {"vit_huge_patch14_224", "alore@qkv|fc1", 655424},
         {"vit_huge_patch14_224", "lora@qkv", 1310720},
         {"vit_huge_patch14_224", "ssf@patch|norm1|qkv|proj|norm2|fc1|fc2|norm", 906240},
+        {"vit_large_patch16_224", "alore@qkv", 196672},
+        {"vit_huge_patch14_224", "alore@qkv", 327744},
+        {"vit_base_patch16_224", "arc@qkv|fc1", 96432},
+        {"vit_large_patch16_224", "arc@qkv|fc1", 153952},
+        {"vit_huge_patch14_224", "arc@qkv|fc1", 213120},
+        {"vit_base_patch16_224", "repadapter@qkv|fc1", 239808},
+        {"vit_large_patch16_224", "repadapter@qkv|fc1", 639360},
+        {"vit_huge_patch14_224", "repadapter@qkv|fc1", 1065472},
+        {"vit_large_patch16_224", "lora:parts=qv@qkv", 786432},
+        {"vit_huge_patch14_224", "lora:parts=qv@qkv", 1310720},
+        {"vit_base_patch16_224", "mlae@qkv", 295008},
+        {"vit_large_patch16_224", "mlae@qkv", 786624},
+        {"vit_huge_patch14_224", "mlae@qkv", 1310976},
+        {"vit_base_patch16_224", "fact_tt:rank=16@qkv|proj|fc1|fc2", 61440},
+        {"vit_large_patch16_224", "fact_tt:rank=16@qkv|proj|fc1|fc2", 106496},
+        {"vit_huge_patch14_224", "fact_tt:rank=16@qkv|proj|fc1|fc2", 139264},
+        {"vit_base_patch16_224", "fact_tk:rank=32@qkv|proj|fc1|fc2", 86528},
+        {"vit_large_patch16_224", "fact_tk:rank=32@qkv|proj|fc1|fc2", 107520},
+        {"vit_huge_patch14_224", "fact_tk:rank=32@qkv|proj|fc1|fc2", 126976},
+        {"vit_base_patch16_224", "fact_tk:rank=32,layout=paper@qkv|proj|fc1|fc2", 86528},
+        {"vit_base_patch16_224", "kadaptation@qkv", 50176},
+        {"vit_base_patch16_224", "glora@qkv|proj|fc1|fc2", 1603776},
+        {"vit_large_patch16_224", "glora@qkv|proj|fc1|fc2", 4276608},
+        {"vit_huge_patch14_224", "glora@qkv|proj|fc1|fc2", 7127552},
+        {"vit_base_patch16_224", "glora:rank=2@qkv|proj|fc1|fc2", 884832},
+        {"vit_base_patch16_224", "glora:rank=1@qkv|proj|fc1|fc2", 525360},
+        {"vit_base_patch16_224", "dora:parts=qv@qkv", 313344},
+        {"vit_large_patch16_224", "dora:parts=qv@qkv", 835584},
+        {"vit_huge_patch14_224", "dora:parts=qv@qkv", 1392640},
+        {"vit_base_patch16_224", "loha:parts=qv@qkv", 589824},
+        {"vit_large_patch16_224", "loha:parts=qv@qkv", 1572864},
+        {"vit_huge_patch14_224", "loha:parts=qv@qkv", 2621440},
+        {"vit_base_patch16_224", "vera@qkv", 30720},
+        {"vit_large_patch16_224", "vera@qkv", 79872},
+        {"vit_huge_patch14_224", "vera@qkv", 131072},
+        {"vit_base_patch16_224", "ia3:parts=kv@qkv;ia3:place=input@fc2", 55296},
+        {"vit_large_patch16_224", "ia3:parts=kv@qkv;ia3:place=input@fc2", 147456},
+        {"vit_huge_patch14_224", "ia3:parts=kv@qkv;ia3:place=input@fc2", 245760},
+        {"vit_base_patch16_224", "oft@qkv", 142848},
+        {"vit_large_patch16_224", "oft@qkv", 380928},
+        {"vit_huge_patch14_224", "oft@qkv", 634880},
+        {"vit_base_patch16_224", "lokr@qkv", 21504},
+        {"vit_base_patch16_224", "adalora@qkv", 442512},
+        {"vit_base_patch16_224", "boft@qkv", 64512},
+        {"vit_base_patch16_224", "boft:factors=3@qkv", 138240},
+        {"vit_base_patch16_224", "sparse:entries=512,bias_entries=9@qkv|fc1", 12504},
+        {"vit_base_patch16_224", "kron@qkv|fc1", 3539008},
+        {"vit_base_patch16_224", "compacter@attn|mlp", 57088},
+        {"vit_base_patch16_224", "phm@attn|mlp", 240256},
         {"vit:dim=768,depth=12,classes=0", "unfreeze@*.bias", 102912},
         {"vit:dim=1024,depth=24,classes=0", "unfreeze@*.bias", 272384},
         {"vit:dim=1280,depth=32,heads=16,classes=0,patch=14", "unfreeze@*.bias", 453120},
         {"vit:dim=768,depth=12,classes=0", "unfreeze@*", 85798656},
         {"vit:dim=192,depth=12,classes=0", "unfreeze@*", 5524416},
         {"vit:dim=1024,depth=24,classes=0", "unfreeze@*", 303301632},
+        {"vit:dim=1280,depth=32,heads=16,classes=0,patch=14", "unfreeze@*", 630764800},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
@@ -4014,6 +4203,8 @@ static const char *const t_some_rules[] = {
     "unfreeze@*",
     "alore:dropout=0.3,rank=2,experts=2,place=output@proj|fc2;lora:dropout=0.2@qkv#1-2",
     "unfreeze@blocks.1.*",
+    "mlae:experts=3,dropout=0.4@qkv;oft:block=4@fc1;sparse:entries=20@proj;glora:rank=2@head",
+    "lora:rank=2@fc2;boft:block=4@proj;dora:rank=2@qkv;sparse:entries=9,bias_entries=2@qkv",
 };
 
 /* Every optimisation of the planner on and off, every policy: the same bits. Fusing
@@ -4066,7 +4257,7 @@ static void t_plan_options(void)
 static alore_id t_random_word(alore_model *m, uint64_t seed, uint64_t *k, alore_id *pool,
                               int count)
 {
-    uint32_t op = alore_random_u32(seed, 1, (*k)++) % 12;
+    uint32_t op = alore_random_u32(seed, 1, (*k)++) % 15;
     alore_id a = pool[alore_random_u32(seed, 1, (*k)++) % (uint32_t)count];
     alore_id b = pool[alore_random_u32(seed, 1, (*k)++) % (uint32_t)count];
     char name[32];
@@ -4092,6 +4283,19 @@ static alore_id t_random_word(alore_model *m, uint64_t seed, uint64_t *k, alore_
     case 10: {
         static const int32_t rows[6] = {3, 0, -1, 2, 2, 5};
         return alore_gather(m, a, rows, 6, 1);
+    }
+    case 11: {
+        static const int32_t columns[8] = {3, 0, 7, 1, 1, 2, 5, 4};
+        return alore_pick(m, a, columns, 8);
+    }
+    case 12: {
+        alore_id w = alore_base(m, name, alore_dims(4, 8, 0, 0)); /* two blocks, small beside 1 */
+        return alore_matmul_groups(m, a, alore_inverse(m, alore_scale(m, w, 0.3f)), 2);
+    }
+    case 13: {
+        alore_id w = alore_base(m, name, alore_dims(8, 8, 0, 0));
+        alore_id by = alore_over_lengths(m, alore_reshape(m, alore_scale(m, alore_columns(m, w, 3, 1), 2.0f), 8, 1), w);
+        return alore_matmul_t(m, a, false, alore_mul(m, w, by), true);
     }
     default:
         return alore_reshape(m, alore_scale(m, alore_reshape(m, a, 12, 4), 0.7f), 6, 8);
@@ -4289,7 +4493,7 @@ static void t_plan_span(void)
         ok(n == n2, "%zu and %zu numbers", n, n2);
         for (size_t i = 0; i < n; ++i) {
             largest = fmax(largest, fabs(a[i]));
-            worst = fmax(worst, fabs(a[i] - b[i]));
+            worst = t_worse(worst, fabs(a[i] - b[i]));
         }
         ok(worst <= 40 * EPS * largest, "%s: %g of %g", t_some_rules[r], worst, largest);
     }
@@ -4555,6 +4759,47 @@ static void t_plan_fused(void)
         }
 }
 
+/* What is added to the gradient of a fused activation is added before the slope is taken: f32 gradients as the
+ * reference kernels', unfused, whatever is kept. */
+static void t_plan_slopes(void)
+{
+    static const char *const rules[] = {"lora:rank=3@fc2", "vera:rank=4@fc2", "repadapter:rank=4@fc2",
+                                        "lora:rank=3@fc2;lora:rank=2@fc1", "adalora:rank=2@fc2;ssf@fc1",
+                                        "loha:rank=2@fc2#1;unfreeze@fc1", "sparse:entries=9,place=parallel@fc2",
+                                        "alore:rank=2,experts=2@fc2;lora@fc2"};
+    static const char *const specs[] = {
+        "vit:img=16x16,patch=8,dim=24,depth=3,heads=3,hidden=40,classes=5",
+        "vit:img=16x16,patch=8,dim=24,depth=3,heads=3,hidden=40,classes=5,act=quick_gelu",
+        "vit:img=16x16,patch=8,dim=24,depth=3,heads=3,hidden=40,classes=5,swiglu=1"};
+    enum { ROOM = 20000 };
+    double *want = (double *)calloc(ROOM, 8), *have = (double *)calloc(ROOM, 8);
+    for (size_t i = 0; i < 3 * sizeof rules / sizeof *rules; ++i) {
+        const char *rule = rules[i / 3], *spec = specs[i % 3];
+        alore_plan_opts o = ALORE_ZERO;
+        o.batch = 3;
+        o.reference = true;
+        o.off = ALORE_NO_FUSE;
+        const size_t n = t_outcome(spec, rule, o, 0, want, ROOM);
+        o.reference = false;
+        o.off = 0;
+        for (int k = 0; k < 6; ++k) {
+            const alore_recompute kept[] = {ALORE_KEEP, ALORE_BLOCKS, ALORE_TO_FIT};
+            o.recompute = kept[k / 2];
+            o.limit = o.recompute == ALORE_TO_FIT ? (size_t)240 << 10 : 0;
+            o.lanes = 1 + k % 2;
+            double largest = 0, worst = 0;
+            ok(t_outcome(spec, rule, o, 0, have, ROOM) == n, "%s: numbers", rule);
+            for (size_t x = 0; x < n; ++x) {
+                largest = fmax(largest, fabs(want[x]));
+                worst = t_worse(worst, fabs(want[x] - have[x]));
+            }
+            ok(n > 0 && worst <= 40 * EPS * largest, "%s, %d: %g eps off", rule, k, worst / largest / EPS);
+        }
+    }
+    free(want);
+    free(have);
+}
+
 /* Planned bytes are used bytes: the last byte of the arena is written, the one behind
  * it is not, and one byte less is refused with both numbers. */
 static void t_plan_exact(void)
@@ -4641,6 +4886,62 @@ static void t_plan_print(void)
 
 /* ---- Gradients in double ---------------------------------------------------- */
 
+static const char *t_slots = "vit:img=16x16,patch=8,dim=24,depth=2,heads=3,hidden=48,classes=5";
+
+/* Every mergeable method in all its forms, on the widths of t_slots. */
+static const char *const t_zoo[] = {
+    "kron:experts=2@qkv|fc1;kron:experts=2,place=output@proj|fc2",
+    "arc:rank=3@qkv|fc1;arc:rank=2,place=output@proj|fc2",
+    "repadapter:rank=4,groups=2,scale=2@qkv|fc1;repadapter:rank=3,groups=1,place=output@proj|fc2|patch",
+    "repadapter:rank=4,groups=4@fc2;unfreeze@fc2",
+    "mlae:experts=3@qkv|fc1;mlae:experts=2,mask=given,lambda=2@proj|head",
+    "mlae:experts=4,mask=hourglass@qkv;mlae:mask=random@fc1;mlae:experts=3,mask=drop_incremental@fc2",
+    "ssf:place=input@qkv|fc2;ssf@norm1|norm|patch|head",
+    "fact_tt:rank=3,scale=2@qkv|proj|fc1|fc2",
+    "fact_tk:rank=3@qkv|proj|fc1|fc2",
+    "fact_tk:rank=2,layout=paper,scale=3@qkv|proj|fc1|fc2",
+    "kadaptation:experts=4,scale=2@qkv",
+    "glora:rank=2@qkv|proj|fc1|fc2|head|patch",
+    "glora:rank=2,parts=qv@qkv;glora:parts=k,a=vector,b=constant,c=vector,d=constant,e=none@qkv",
+    "glora:a=vector,b=vector,c=vector@proj;glora:a=constant,b=constant,c=none,d=constant,e=constant@fc1;"
+    "glora:a=none,b=none,d=none,e=none@fc2",
+    "glora:rank=3,a=none,c=none,d=none,e=none@qkv|proj;glora:b=none,c=none,d=none,e=none@fc1;"
+    "glora:a=none,b=vector,c=none,d=none,e=none@fc2",
+    "sparse:entries=9@qkv|fc2;sparse:entries=5,bias_entries=3@proj|head|patch",
+    "sparse:entries=9,bias_entries=4@qkv|fc1;glora:rank=2@qkv|fc1",
+    "glora:rank=2@proj|fc2;sparse:entries=7,bias_entries=2,place=parallel@proj;sparse:entries=7@fc2",
+    "sparse:entries=0,bias_entries=3@qkv|fc2;glora:rank=2@qkv;sparse:entries=0,bias_entries=2,place=parallel@proj",
+    "compacter:experts=4,rank=2,hidden=8,act=none@proj|fc2",
+    "compacter:experts=2,hidden=4,act=none,place=input@qkv|fc1",
+    "phm:experts=4,hidden=8,act=none@proj|fc2",
+    "phm:experts=2,hidden=6,act=none,place=input@qkv|fc1",
+    "dora:rank=3,scale=2@qkv|fc2|patch",
+    "dora:rank=2,parts=qk@qkv;dora:rank=3,parts=v@qkv",
+    "adalora:rank=3,scale=2@qkv|fc2;adalora:rank=2@head",
+    "adalora:rank=3,parts=kv@qkv",
+    "vera:rank=5@qkv|fc2|patch",
+    "vera:rank=5,parts=qk@qkv;vera:rank=5@proj",
+    "vera:rank=3,parts=v@qkv;vera:rank=6@fc2",
+    "ia3@qkv|fc1|patch;ia3:place=input@proj|fc2|head",
+    "ia3:parts=kv@qkv;ia3:place=input@fc2",
+    "ia3:parts=q,place=input@qkv;ia3:parts=v@qkv",
+    "lokr:rank=3,scale=2@qkv|fc2",
+    "lokr:rank=16,factor=4@fc1|proj",
+    "lokr:rank=1,both=1@qkv|fc2",
+    "lokr:rank=2,parts=qv@qkv",
+    "loha:rank=2,scale=0.5@qkv|proj;loha:rank=8@fc1",
+    "loha:rank=2,parts=qk@qkv",
+    "oft:block=4@qkv|fc1",
+    "oft:block=6,terms=0@qkv|proj|fc2",
+    "oft:block=8,terms=3@proj;oft:block=4,terms=2@fc1;oft:block=2,terms=7@fc2;oft:terms=1,block=2@qkv",
+    "oft:block=3,parts=qv,terms=0@qkv;oft:block=8,parts=k@qkv",
+    "boft:block=4@qkv|fc2",
+    "boft:block=6,factors=2@proj;boft:block=4,factors=3@fc2",
+    "boft:block=4,factors=2,parts=qk@qkv",
+    "glora:rank=2@qkv;lora:rank=2@qkv;oft:block=4@qkv;unfreeze@qkv",
+    "sparse:entries=9,bias_entries=2@fc1;boft:block=4@fc1;ssf@fc1;unfreeze@fc1",
+};
+
 static double t_loss64(alore_run *run)
 {
     ok(alore_forward(run, 0) == ALORE_OK, "forward");
@@ -4664,6 +4965,9 @@ static void t_check_gradients(t_net *n, const char *what)
         alore_param_info q = alore_param_at(n->plan, i);
         double worst = 0, largest = 1e-3;
         size_t stride = q.count / 12 + 1;
+        const char *last = strrchr(q.name, '.');
+        /* to the gradient the norm of dora's matrix is a constant: its factors have none of the loss */
+        if (q.frozen || (strstr(q.name, ".dora.") && (!strcmp(last, ".A") || !strcmp(last, ".B")))) continue;
         for (size_t k = 0; k < q.count; k += stride) {
             double keep = p[q.first + k], up, down;
             p[q.first + k] = keep + 1e-5;
@@ -4672,7 +4976,7 @@ static void t_check_gradients(t_net *n, const char *what)
             down = t_loss64(n->run);
             p[q.first + k] = keep;
             largest = fmax(largest, fabs(g[q.first + k]));
-            worst = fmax(worst, fabs((up - down) / 2e-5 - g[q.first + k]));
+            worst = t_worse(worst, fabs((up - down) / 2e-5 - g[q.first + k]));
         }
         ok(worst <= 1e-7 * largest, "%s: %s: %g of %g", what, q.name, worst, largest);
     }
@@ -4693,6 +4997,17 @@ static void t_gradients(void)
         "unfreeze@*",
         "unfreeze@*.bias",
         "alore:dropout=0.4,rank=2@qkv|fc1;lora:dropout=0.3@proj",
+        "arc:rank=2,dropout=0.3@qkv;repadapter:rank=2,dropout=0.2@fc1;adalora:rank=2,dropout=0.4@proj;"
+        "mlae:experts=3,dropout=0.5@fc2;kron:experts=2,dropout=0.2@head",
+    };
+    static const char *const bent[] = { /* on t_slots, not to be merged */
+        "vera:rank=4,dropout=0.3@qkv;fact_tk:rank=2,dropout=0.2@fc1;fact_tt:rank=2,dropout=0.3@proj",
+        "kadaptation:experts=2,scale=1,dropout=0.2@qkv;fact_tk:rank=2,dropout=0.2@fc2",
+        "compacter:experts=2,rank=2,hidden=4,act=gelu@attn|mlp",
+        "compacter:experts=2,hidden=4@proj;phm:experts=2,hidden=4@attn",
+        "phm:experts=2,hidden=4,act=quick_gelu,place=input@fc2;compacter:experts=2,hidden=6,act=silu@fc1",
+        "phm:experts=3,hidden=3,act=relu@mlp;compacter:experts=2,hidden=4,place=input@qkv",
+        "compacter:experts=2,hidden=4,act=none@attn|mlp",
     };
     static const char *const specs[] = {
         "vit:img=16x16,patch=8,dim=24,depth=2,heads=3,hidden=40,classes=8",
@@ -4709,6 +5024,17 @@ static void t_gradients(void)
             if (t_net_open(&n, specs[s], rules[r], &o, 0.3f)) t_check_gradients(&n, rules[r]);
             t_net_close(&n);
         }
+    for (size_t r = 0; r < (sizeof t_zoo + sizeof bent) / sizeof *bent; ++r) {
+        const size_t zoo = sizeof t_zoo / sizeof *t_zoo;
+        const char *rule = r < zoo ? t_zoo[r] : bent[r - zoo];
+        t_net n;
+        alore_plan_opts o = ALORE_ZERO;
+        o.train = true;
+        o.batch = 2;
+        o.dtype = ALORE_F64;
+        if (t_net_open(&n, t_slots, rule, &o, 0)) t_check_gradients(&n, rule);
+        t_net_close(&n);
+    }
 }
 
 /* Queries, keys and values that share columns of one tensor, or are one tensor. */
@@ -4935,25 +5261,27 @@ static size_t t_threads_outcome(const char *rules, alore_plan_opts o, int thread
 static void t_run_threads(void)
 {
     static const char *const rules[] = {"alore:dropout=0.2@qkv|fc1;unfreeze@head", "unfreeze@*",
-                                        "lora@qkv;ssf@fc1|norm1"};
+                                        "lora@qkv;ssf@fc1|norm1",
+                                        "mlae:experts=5,dropout=0.5@qkv;vera:rank=6@fc2;dora:rank=2@proj;"
+                                        "oft:block=4,terms=0@fc1;sparse:entries=9@qkv#1;glora:rank=2@head"};
     static const int threads[] = {1, 2, 3, 8}, splits[] = {1, 2, 5, 0};
     enum { ROOM = 60000 };
     float *first = (float *)calloc(ROOM, sizeof *first), *have = (float *)calloc(ROOM, sizeof *have);
-    for (size_t r = 0; r < 4; ++r) { /* the last: the first, stored in fewer bytes */
+    for (size_t r = 0; r < 5; ++r) { /* the last: the first, stored in fewer bytes */
         alore_plan_opts o = ALORE_ZERO;
         o.train = true;
         o.batch = 7;
-        o.store = r == 3 ? ALORE_BF16 : ALORE_F32;
-        o.slope8 = r == 3;
-        const size_t bytes = t_threads_outcome(rules[r % 3], o, 0, first, ROOM);
+        o.store = r == 4 ? ALORE_BF16 : ALORE_F32;
+        o.slope8 = r == 4;
+        const size_t bytes = t_threads_outcome(rules[r % 4], o, 0, first, ROOM);
         for (int k = 0; k < 4; ++k) {
             o.lanes = threads[k];
-            ok(t_threads_outcome(rules[r % 3], o, threads[k], have, ROOM) == bytes, "size");
+            ok(t_threads_outcome(rules[r % 4], o, threads[k], have, ROOM) == bytes, "size");
             t_same(first, have, bytes, "lanes");
             for (int i = 0; i < 4; ++i) {
                 o.lanes = 1;
                 o.split = splits[i] ? splits[i] : threads[k];
-                ok(t_threads_outcome(rules[r % 3], o, threads[k], have, ROOM) == bytes, "size");
+                ok(t_threads_outcome(rules[r % 4], o, threads[k], have, ROOM) == bytes, "size");
                 t_same(first, have, bytes, "parts");
             }
             o.split = 0;
@@ -5321,6 +5649,88 @@ static void t_levels_attention(void)
     t_level_spec = spec;
 }
 
+/* Gradients and logits of a batch of three under `o` on a level; how many. Packed where a precision is asked. */
+static size_t t_zoo_outcome(int isa, alore_plan_opts o, const char *rules, double *out, size_t room)
+{
+    alore_config config = ALORE_ZERO;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    alore_weights *packed = NULL;
+    alore_ctx ctx;
+    size_t count = 0, all = 0;
+    config.isa = (alore_isa)isa;
+    config.threads = o.lanes > o.split ? o.lanes : o.split;
+    o.batch = 3;
+    if (!ok(alore_init(&ctx, &config) == ALORE_OK, "isa %d", isa)) return 0;
+    alore_status s = t_vit(&ctx, t_slots, rules, 0, &m);
+    if (!s) s = alore_plan_create(m, &o, &p);
+    alore_weights *base = s ? NULL : t_base(&ctx, m, 3);
+    if (!s && o.precision) s = alore_weights_pack(p, base, NULL, &packed);
+    if (!s) s = alore_run_create(p, packed ? packed : base, &run);
+    if (!s) {
+        run->poison = true;
+        t_fill(run, 5, 4);
+        t_shake(run, 6);
+        s = o.train ? alore_backward(run, 0) : alore_forward(run, 0);
+    }
+    if (ok(s == ALORE_OK, "%s: %s", rules, ctx.error.text)) {
+        const void *g = alore_grads(run, &count);
+        ok(count + 15 <= room, "room for %zu", count);
+        for (size_t i = 0; i < 15; ++i) out[all++] = t_value(p, alore_run_output(run, "logits"), i);
+        for (size_t i = 0; i < count; ++i) out[all++] = t_value(p, g, i);
+    }
+    alore_uninit(&ctx);
+    return all;
+}
+
+/* Every form of every method: f32 on every level beside double, the same bits on lanes and parts and with
+ * blocks recomputed, and products in fewer bits. */
+static void t_levels_zoo(void)
+{
+    enum { ROOM = 20000 };
+    double *want = (double *)calloc(ROOM, 8), *first = (double *)calloc(ROOM, 8), *have = (double *)calloc(ROOM, 8);
+    for (size_t r = 0; r < sizeof t_zoo / sizeof *t_zoo; ++r) {
+        alore_plan_opts o = ALORE_ZERO;
+        o.train = true;
+        o.dtype = ALORE_F64;
+        o.off = ALORE_NO_FUSE;
+        const size_t count = t_zoo_outcome(ALORE_ISA_SCALAR, o, t_zoo[r], want, ROOM);
+        o.dtype = ALORE_F32;
+        o.off = 0;
+        for (int isa = ALORE_ISA_SCALAR; isa <= ALORE_ISA_NEON && count; ++isa) {
+            if (!alore_isa_name((alore_isa)isa)) continue;
+            const char *name = alore_isa_name((alore_isa)isa);
+            ok(t_zoo_outcome(isa, o, t_zoo[r], first, ROOM) == count, "%s: count", t_zoo[r]);
+            const double logits = t_apart(first, want, 15, 1e-3) / EPS;
+            const double grads = t_apart(first + 15, want + 15, (int)count - 15, 1e-3) / EPS;
+            ok(logits < 60 && grads < 60, "%s, %s: %.1f eps off, gradients %.1f", t_zoo[r], name, logits, grads);
+            for (int k = 0; k < 3; ++k) {
+                alore_plan_opts other = o;
+                other.lanes = k == 0 ? 3 : 1;
+                other.split = k == 1 ? 3 : 0;
+                other.recompute = k == 2 ? ALORE_BLOCKS : ALORE_KEEP;
+                t_zoo_outcome(isa, other, t_zoo[r], have, ROOM);
+                t_same(first, have, count * 8, t_zoo[r]);
+            }
+            if (strstr(t_zoo[r], "drop")) continue; /* no masks where nothing is trained */
+            o.precision = ALORE_BF16;
+            t_zoo_outcome(isa, o, t_zoo[r], have, ROOM);
+            const double narrow = t_apart(have, want, 15, 1e-3);
+            o.precision = ALORE_I8;
+            o.train = false;
+            t_zoo_outcome(isa, o, t_zoo[r], have, ROOM);
+            const double bytes = t_apart(have, want, 15, 1e-3);
+            ok(narrow < 0.05 && bytes < 0.1, "%s, %s: bf16 is off by %.2g, int8 by %.2g", t_zoo[r], name, narrow, bytes);
+            o.precision = ALORE_F32;
+            o.train = true;
+        }
+    }
+    free(want);
+    free(first);
+    free(have);
+}
+
 /* What is refused, and what it says. */
 static void t_levels_refused(void)
 {
@@ -5483,7 +5893,10 @@ static void t_resume(void)
     alore_writer w;
     w.write = t_collect;
     w.user = &t;
-    for (int stop = 0; stop < 4; ++stop) {
+    for (int stop = 0; stop < 5; ++stop) {
+        /* at 4 with what does not learn, too, which another seed made in b */
+        const char *rules = stop == 4 ? "vera:rank=4,dropout=0.1@qkv;sparse:entries=9@fc1;mlae:dropout=0.5@fc2;"
+                                        "mlae:experts=3,mask=given@proj" : "alore:dropout=0.2@qkv|fc1;unfreeze@head";
         t_net a, b;
         alore_plan_opts o = ALORE_ZERO;
         size_t count;
@@ -5491,9 +5904,10 @@ static void t_resume(void)
         o.slope8 = stop == 3;
         o.train = true;
         o.batch = 3;
-        bool fine = t_net_open(&a, t_micro, "alore:dropout=0.2@qkv|fc1;unfreeze@head", &o, 0.1f) &
-                    t_net_open(&b, t_micro, "alore:dropout=0.2@qkv|fc1;unfreeze@head", &o, 0.1f);
-        for (int step = 0; step < 5 && fine; ++step) {
+        bool fine = t_net_open(&a, t_micro, rules, &o, 0.1f) &
+                    t_net_open(&b, t_micro, rules, &o, 0.1f);
+        if (fine && stop == 4) alore_run_reset(a.run, 7);
+        for (int step = 0; step < 6 && fine; ++step) {
             if (step == stop) {
                 t.used = 0;
                 ok(alore_checkpoint_write(a.run, "tag", &w) == ALORE_OK, "write");
@@ -5513,7 +5927,20 @@ static void t_resume(void)
             blob[t.used / 2] ^= 1;
             ok(alore_checkpoint_read(b.run, "tag", blob, t.used) == ALORE_OK, "%s",
                b.ctx.error.text);
-            for (int step = stop; step < 5; ++step) {
+            for (size_t i = 0; stop == 4 && i < 36; ++i) { /* an index outside, sealed well */
+                const size_t at = t.used - 8 - 4 * (i + 1);
+                float x = 1e6f, was;
+                uint64_t sum;
+                memcpy(&was, blob + at, 4);
+                if (!(was >= 2 && was == floorf(was))) continue;
+                memcpy(blob + at, &x, 4);
+                sum = alo_hash(blob, t.used - 8, 0);
+                memcpy(blob + t.used - 8, &sum, 8);
+                ok(alore_checkpoint_read(b.run, "tag", blob, t.used) == ALORE_ERR_SHAPE &&
+                       strstr(b.ctx.error.text, "fc1.sparse.index"), "%s", b.ctx.error.text);
+                memcpy(blob + at, &was, 4);
+            }
+            for (int step = stop; step < 6; ++step) {
                 alore_backward(b.run, 0);
                 alore_step(b.run, NULL, 0.01f, NULL);
             }
@@ -5622,6 +6049,283 @@ static void t_steps(void)
 
 /* ---- Adapters, merging ------------------------------------------------------- */
 
+/* Logits of a fresh start; false where they could not be had. */
+static bool t_start_logits(int isa, alore_plan_opts o, const char *rules, uint64_t seed, double out[15])
+{
+    alore_config config = ALORE_ZERO;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    alore_ctx ctx;
+    config.isa = (alore_isa)isa;
+    o.batch = 3;
+    if (!ok(alore_init(&ctx, &config) == ALORE_OK, "isa %d", isa)) return false;
+    alore_status s = t_vit(&ctx, t_slots, rules, 0, &m);
+    if (!s) s = alore_plan_create(m, &o, &p);
+    if (!s) s = alore_run_create(p, t_base(&ctx, m, 3), &run);
+    if (!s) t_fill(run, 5, 4);
+    if (!s) s = alore_run_reset(run, seed);
+    if (!s) s = alore_forward(run, 0);
+    for (size_t i = 0; i < 15 && !s; ++i) out[i] = t_value(p, alore_run_output(run, "logits"), i);
+    ok(s == ALORE_OK, "%s: %s", rules, ctx.error.text);
+    alore_uninit(&ctx);
+    return s == ALORE_OK;
+}
+
+/* A start is the identity bit for bit, on every level; where a publication's is not, neither is ours (seen in
+ * double: two of them are near). At proj and fc2 the base fuses the residual into its product and an adapter
+ * is in the way of that, so that a sum is rounded elsewhere: there both run unfused. */
+static void t_starts(void)
+{
+    static const char *const rows[] = { /* first those that start elsewhere */
+        "ssf@norm1", "ssf:place=input@fc2", "lora:init=published,rank=2@qkv", "arc:init=published,rank=3@fc1",
+        "compacter:init=published,experts=2,hidden=4@mlp", "phm:init=published,experts=2,hidden=4,act=none@proj",
+        NULL, "alore:rank=2,experts=4@qkv|fc1|head|patch", "alore:experts=1@qkv", "alore:place=output@proj|fc2",
+        "kron@qkv|fc1", "arc:rank=3@qkv|fc1", "arc:init=published,rank=3@qkv",
+        "repadapter:rank=4,scale=5@qkv|fc1|proj", "repadapter:rank=4,place=output@fc2", "lora:rank=3@qkv|fc2|patch",
+        "lora:rank=2,parts=qv@qkv", "mlae:experts=3,lambda=2@qkv|fc2", "mlae:mask=given@proj", "fact_tt:rank=3@qkv|proj|fc1|fc2",
+        "fact_tk:rank=3,scale=10@qkv|proj|fc1|fc2", "fact_tk:rank=3,layout=paper@qkv|fc2", "kadaptation:experts=4@qkv",
+        "kadaptation:experts=4,init=published@qkv", "glora@qkv|proj|fc1|fc2|head|patch",
+        "glora:a=vector,b=constant,c=vector,parts=qk@qkv", "glora:a=constant,b=vector,d=constant,e=constant@fc1",
+        "sparse:entries=50,bias_entries=9@qkv|fc2", "sparse:entries=0,bias_entries=9@qkv|fc2", "sparse:entries=50,bias_entries=9@qkv;glora@qkv",
+        "compacter:experts=2,hidden=4@attn|mlp", "compacter:experts=4,hidden=8,act=none@proj",
+        "phm:experts=2,hidden=4@attn|mlp", "phm:experts=4,hidden=8,act=none,place=input@fc1", "dora:rank=3@qkv|fc2|patch",
+        "dora:rank=2,parts=qv@qkv", "adalora:rank=3@qkv|fc1", "vera:rank=5@qkv|fc2", "vera:rank=5,parts=k@qkv",
+        "ia3@qkv|fc1", "ia3:parts=kv@qkv;ia3:place=input@fc2", "lokr:rank=2@qkv|fc2", "lokr:factor=8@proj",
+        "lokr:rank=1,both=1@qkv", "loha:rank=2@qkv", "loha:rank=8@fc1", "oft:block=4@qkv|fc1", "oft:block=8,terms=0@qkv|fc2",
+        "oft:block=6,terms=3,parts=qv@qkv", "boft:block=4@qkv", "boft:block=4,factors=2,parts=v@qkv;boft:factors=3@fc2",
+        "ssf@norm2;ia3@qkv"}; /* the last: ssf again, beside another */
+    const size_t count = sizeof rows / sizeof *rows;
+    for (int isa = ALORE_ISA_SCALAR; isa <= ALORE_ISA_NEON; ++isa)
+        for (unsigned off = 0; off < 2 && alore_isa_name((alore_isa)isa); ++off) {
+            double want[2][15], have[15], other[15];
+            alore_plan_opts o = ALORE_ZERO;
+            bool same = false;
+            o.off = off;
+            t_start_logits(isa, o, "unfreeze@head", 1, want[1]);
+            o.dtype = ALORE_F64;
+            t_start_logits(isa, o, "unfreeze@head", 1, want[0]);
+            for (size_t r = 0; r < count; ++r) {
+                const char *rule = rows[r];
+                if (!rule) same = true;
+                if (!rule) continue;
+                const bool identity = same && r < count - 1;
+                if (identity && !off && (strstr(rule, "proj") || strstr(rule, "fc2") || strstr(rule, "mlp"))) continue;
+                o.dtype = identity ? ALORE_F32 : ALORE_F64;
+                if (!t_start_logits(isa, o, rule, 8, have) || !t_start_logits(isa, o, rule, 9, other)) continue;
+                ok(!memcmp(want[identity], have, sizeof have) == identity, "%s: %s, %u starts %s", rule,
+                   alore_isa_name((alore_isa)isa), off, identity ? "with other bits" : "at the identity");
+                ok(!memcmp(have, other, sizeof have) == identity, "%s: the seed decides", rule);
+            }
+        }
+}
+
+/* As published KAdaptation's D and U are both zero, so that the bias alone ever learns; by default U does. */
+static void t_starts_dead(void)
+{
+    for (int published = 0; published < 2; ++published) {
+        t_net n;
+        alore_plan_opts o = ALORE_ZERO;
+        o.train = true;
+        if (t_net_open(&n, t_slots, published ? "kadaptation:experts=4,init=published@qkv" : "kadaptation:experts=4@qkv",
+                       &o, 0)) {
+            alore_run_reset(n.run, 3);
+            ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+            const float *g = alore_grads(n.run, NULL);
+            for (int i = 0; i < alore_param_count(n.plan); ++i) {
+                const alore_param_info q = alore_param_at(n.plan, i);
+                const char *last = strrchr(q.name, '.');
+                float most = 0;
+                for (size_t k = 0; k < q.count; ++k) most = fmaxf(most, fabsf(g[q.first + k]));
+                const bool learns = !strcmp(last, ".bias") || (!published && !strcmp(last, ".U"));
+                ok((most > 0) == learns, "published %d: the gradient of %s is %g", published, q.name, (double)most);
+            }
+        }
+        t_net_close(&n);
+    }
+}
+
+/* Logits of a run loaded from an adapter; "" or what was said. */
+static const char *t_loaded(t_net *n, const alore_weights *w, float out[10])
+{
+    if (alore_run_load(n->run, w) != ALORE_OK || alore_forward(n->run, 0) != ALORE_OK) return n->ctx.error.text;
+    memcpy(out, alore_run_output(n->run, "logits"), 40);
+    return "";
+}
+
+/* A copy of the set without tensors whose name holds `without`. */
+static alore_weights *t_copy(alore_ctx *ctx, const alore_weights *w, const char *without)
+{
+    alore_weights *to = NULL;
+    alore_weights_create(ctx, &to);
+    for (int i = 0; i < alore_weights_count(w); ++i)
+        if (!without || !strstr(alore_weights_at(w, i)->name, without)) alore_weights_add(to, alore_weights_at(w, i));
+    for (int i = 0; i < alore_weights_meta_count(w); ++i) {
+        const char *key, *value;
+        alore_weights_meta_at(w, i, &key, &value);
+        alore_weights_set_meta(to, key, value);
+    }
+    return to;
+}
+
+/* What a seed makes again is not in the file, unless asked for; a file that has it is believed. */
+static void t_adapters_drawn(void)
+{
+    const char *rules = "vera:rank=5@qkv|fc2;unfreeze@head";
+    t_net n;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_weights *small = NULL, *large = NULL, *merged[2] = {NULL, NULL};
+    alore_plan *plan = NULL;
+    alore_run *full = NULL;
+    float want[10], have[10];
+    o.batch = 2;
+    if (t_net_open(&n, t_micro, rules, &o, 0)) {
+        alore_run_reset(n.run, 11223344556677ull);
+        t_shake(n.run, 5);
+        ok(alore_forward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+        memcpy(want, alore_run_output(n.run, "logits"), sizeof want);
+        ok(alore_run_export(n.run, &small) == ALORE_OK, "%s", n.ctx.error.text);
+        const char *seed = alore_weights_meta(small, "alore.seed");
+        ok(seed && !strcmp(seed, "11223344556677"), "seed %s", seed ? seed : "none");
+        ok(!alore_weights_find(small, "vera.A") && !alore_weights_find(small, "vera.B") &&
+               !alore_weights_meta(small, "alore.frozen"), "the file holds what its seed makes");
+        alore_run_reset(n.run, 1);
+        ok(!*t_loaded(&n, small, have), "%s", n.ctx.error.text);
+        t_same(want, have, sizeof want, "made again from the seed");
+        alore_weights *again = NULL; /* the run has another seed now: its own does not make them */
+        ok(alore_run_export(n.run, &again) == ALORE_OK, "%s", n.ctx.error.text);
+        alore_run_reset(n.run, 2);
+        ok(!*t_loaded(&n, again, have), "%s", n.ctx.error.text);
+        t_same(want, have, sizeof want, "exported once more");
+        /* stored when asked for */
+        o.frozen = true;
+        ok(alore_plan_create(n.model, &o, &plan) == ALORE_OK && alore_run_create(plan, n.base, &full) == ALORE_OK &&
+               alore_run_load(full, small) == ALORE_OK && alore_run_export(full, &large) == ALORE_OK, "%s",
+           n.ctx.error.text);
+        const alore_tensor *a = alore_weights_find(large, "vera.A"), *b = alore_weights_find(large, "vera.B");
+        ok(a && b && a->dims[0] == 40 && a->dims[1] == 5 && b->dims[0] == 5 && b->dims[1] == 72, "A and B");
+        const char *frozen = alore_weights_meta(large, "alore.frozen");
+        ok(frozen && strstr(frozen, "vera.A") && strstr(frozen, "vera.B"), "frozen: %s", frozen ? frozen : "none");
+        alore_run_reset(n.run, 1);
+        ok(!*t_loaded(&n, large, have), "%s", n.ctx.error.text);
+        t_same(want, have, sizeof want, "stored");
+        for (int k = 0; k < 2; ++k)
+            ok(alore_merge(n.model, n.base, k ? large : small, NULL, &merged[k], NULL) == ALORE_OK, "%s",
+               n.ctx.error.text);
+        for (int i = 0; merged[1] && i < alore_weights_count(merged[0]); ++i) {
+            const alore_tensor *x = alore_weights_at(merged[0], i), *y = alore_weights_find(merged[1], x->name);
+            ok(y && x->bytes == y->bytes && !memcmp(x->data, y->data, x->bytes), "%s merges otherwise", x->name);
+        }
+        /* a file's own is not what a seed makes */
+        ((float *)alore_weights_data(large, "vera.A"))[7] += 1;
+        ok(!*t_loaded(&n, large, have) && memcmp(want, have, sizeof want), "the file's A was not taken");
+        /* seeds that are none */
+        static const char *const seeds[] = {"", "x", "12x", "-1", "1.5", " 7", "99999999999999999999999", NULL};
+        for (int k = 0; k < 8; ++k) {
+            alore_weights_set_meta(small, "alore.seed", seeds[k]);
+            ok(alore_run_load(n.run, small) == ALORE_ERR_NAME && strstr(n.ctx.error.text, "vera."), "seed \"%s\": %s",
+               seeds[k] ? seeds[k] : "(none)", n.ctx.error.text);
+            ok(alore_merge(n.model, n.base, small, NULL, &merged[0], NULL) == ALORE_ERR_NAME, "merged without a seed");
+        }
+    }
+    t_net_close(&n);
+}
+
+/* Indices: whole numbers in files, inside the matrix; else the tensor is named. */
+static void t_adapters_indices(void)
+{
+    static const struct { const char *name; int at; double value; bool fine; } rows[] = {
+        {"index", 0, 71, true},  {"index", 0, 72, false},  {"index", 1, 23, true}, {"index", 1, 24, false},
+        {"index", 6, -1, false}, {"index", 7, 0.5, false}, {"index", 5, 1e9, false}, {"index", 5, -0.25, false},
+        {"bias_index", 1, 71, true}, {"bias_index", 2, 72, false}, {"bias_index", 1, 72, false},
+        {"bias_index", 0, -3, false}, {"index", 2, (double)NAN, false}, {"index", 2, (double)INFINITY, false}};
+    t_net n;
+    alore_weights *w = NULL;
+    float have[10];
+    alore_plan_opts o = ALORE_ZERO;
+    o.batch = 2;
+    if (t_net_open(&n, t_micro, "sparse:entries=4,bias_entries=3@qkv#1", &o, 0)) {
+        const char *const site = "blocks.1.attn.qkv.sparse.";
+        char name[80];
+        ok(alore_run_export(n.run, &w) == ALORE_OK, "%s", n.ctx.error.text);
+        for (int k = 0; k < 2; ++k) {
+            snprintf(name, sizeof name, "%s%s", site, k ? "bias_index" : "index");
+            const alore_tensor *t = alore_weights_find(w, name);
+            ok(t && t->dtype == ALORE_I32 && t->rank == 2 - k && t->dims[0] == (k ? 3u : 4u), "%s", name);
+            const char *frozen = alore_weights_meta(w, "alore.frozen");
+            ok(frozen && strstr(frozen, name), "frozen: %s", frozen ? frozen : "none");
+        }
+        for (size_t r = 0; r < sizeof rows / sizeof *rows; ++r)
+            for (int wide = 0; wide < 2; ++wide) { /* as integers, as floats */
+                snprintf(name, sizeof name, "%s%s", site, rows[r].name);
+                const alore_tensor *t = alore_weights_find(w, name);
+                const bool whole = rows[r].value >= -1e9 && rows[r].value == floor(rows[r].value);
+                alore_weights *bad = t_copy(&n.ctx, w, name);
+                alore_tensor x = *t;
+                float as_float[8];
+                int32_t as_int[8];
+                const size_t count = t->bytes / 4;
+                if (!wide && !whole) continue;
+                memcpy(as_int, t->data, t->bytes);
+                for (size_t k = 0; k < count; ++k) as_float[k] = (float)as_int[k];
+                as_float[rows[r].at] = (float)rows[r].value;
+                if (whole) as_int[rows[r].at] = (int32_t)rows[r].value;
+                x.data = wide ? (const void *)as_float : (const void *)as_int;
+                x.dtype = wide ? ALORE_F32 : ALORE_I32;
+                ok(alore_weights_add(bad, &x) == ALORE_OK, "%s", n.ctx.error.text);
+                const char *said = t_loaded(&n, bad, have);
+                ok(rows[r].fine ? !*said : strstr(said, name) != NULL, "%s[%d] = %g: \"%s\"", name, rows[r].at,
+                   rows[r].value, said);
+                alore_weights *merged = NULL;
+                const alore_status s = alore_merge(n.model, n.base, bad, NULL, &merged, NULL);
+                ok(rows[r].fine ? s == ALORE_OK : s != ALORE_OK && !merged, "%s[%d] = %g merges: %d", name, rows[r].at,
+                   rows[r].value, (int)s);
+            }
+    }
+    t_net_close(&n);
+}
+
+/* One mask of experts a step: other in the next one, the same for a batch in two calls, and for all samples. */
+static void t_once_masks(void)
+{
+    t_net n[2];
+    float whole[2][20], parts[2][20];
+    double grads[2][2];
+    const char *rules = "mlae:experts=6,dropout=0.5@qkv|fc1";
+    for (int k = 0; k < 2; ++k) {
+        alore_plan_opts o = ALORE_ZERO;
+        o.train = true;
+        o.batch = 4 >> k;
+        o.recompute = k ? ALORE_BLOCKS : ALORE_KEEP;
+        if (!t_net_open(&n[k], t_micro, rules, &o, 0)) continue;
+        const size_t pixels = 4 * 256 * 3 >> k;
+        float *image = (float *)alore_run_input(n[k].run, "image");
+        int32_t *label = (int32_t *)alore_run_input(n[k].run, "label");
+        for (int step = 0; step < 2; ++step) {
+            for (int call = 0; call <= k; ++call) {
+                for (size_t i = 0; i < pixels; ++i)
+                    image[i] = alore_random_normal(4, 99, i % 768 + (size_t)call * 768); /* two different ones */
+                for (int i = 0; i < 4 >> k; ++i) label[i] = 1;
+                if (!k)
+                    for (size_t i = 0; i < pixels; ++i)
+                        image[i] = alore_random_normal(4, 99, i % 768 + (i / 1536) * 768);
+                ok(alore_backward(n[k].run, 0) == ALORE_OK, "%s", n[k].ctx.error.text);
+                memcpy((k ? parts : whole)[step] + call * 10, alore_run_output(n[k].run, "logits"), k ? 40 : 80);
+            }
+            const float *g = alore_grads(n[k].run, NULL);
+            grads[k][step] = 0;
+            for (size_t i = 0; i < alore_trainable(n[k].plan); ++i) grads[k][step] += fabs((double)g[i]);
+            ok(alore_step(n[k].run, NULL, 0, NULL) == ALORE_OK, "%s", n[k].ctx.error.text);
+        }
+    }
+    t_same(whole, parts, sizeof whole, "a batch in two calls");
+    near(grads[1][0] / grads[0][0], 1, 1e-4, "gradients of both calls");
+    ok(!memcmp(whole[0], whole[0] + 5, 20), "samples of one image differ");
+    ok(memcmp(whole[0], whole[1], 20) != 0, "the next step has the same mask");
+    t_net_close(&n[0]);
+    t_net_close(&n[1]);
+}
+
 /* Export, load, and what a wrong adapter is told. */
 static void t_adapters(void)
 {
@@ -5717,77 +6421,127 @@ static const char *const t_mergeable[] = {
     "shift@qkv|norm1",
 };
 
-/* Merge, then compare with the unmerged network on random images, in double. */
+/* Merge, then compare with the unmerged network on random images, in double. Returns what the building or
+ * the merging said, in `why`, and how far the logits are apart in eps of the largest. */
+static alore_status t_merges(const char *spec, const char *rules, bool bare, double *apart, char why[300])
+{
+    t_net n;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_weights *adapter = NULL, *merged = NULL;
+    alore_merge_report report = ALORE_ZERO;
+    alore_model *plain = NULL;
+    alore_plan *plan = NULL;
+    alore_run *run = NULL;
+    alore_vit_config c;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    alore_register(&n.ctx, &t_delta);
+    alore_register(&n.ctx, &t_shift);
+    o.dtype = ALORE_F64;
+    o.batch = 2;
+    alore_vit_parse(&n.ctx, spec, &c, NULL);
+    c.no_qkv_bias = bare;
+    alore_model_create(&n.ctx, &n.model);
+    alore_attach(n.model, rules);
+    alore_id x = alore_input(n.model, "image", ALORE_F32, 256, 3);
+    alore_output(n.model, "logits", alore_vit(n.model, x, &c));
+    alore_status s = alore_model_finish(n.model);
+    if (s == ALORE_OK) s = alore_plan_create(n.model, &o, &n.plan);
+    if (s == ALORE_OK) n.base = t_base(&n.ctx, n.model, 3);
+    if (s == ALORE_OK) s = alore_run_create(n.plan, n.base, &n.run);
+    if (s == ALORE_OK) t_fill(n.run, 5, 4);
+    if (s == ALORE_OK) t_shake(n.run, 6);
+    if (s == ALORE_OK) s = alore_run_export(n.run, &adapter);
+    const uint64_t before = n.base ? alore_weights_fingerprint(n.base) : 0;
+    /* parameters were rounded to f32 by the export: run from them */
+    if (s == ALORE_OK) s = alore_run_load(n.run, adapter);
+    if (s == ALORE_OK) s = alore_forward(n.run, 0);
+    if (s == ALORE_OK) s = alore_merge(n.model, n.base, adapter, NULL, &merged, &report);
+    if (s == ALORE_OK) {
+        ok(alore_weights_fingerprint(n.base) == before, "the base was written");
+        alore_vit_biases(merged, &c);
+        alore_model_create(&n.ctx, &plain);
+        x = alore_input(plain, "image", ALORE_F32, 256, 3);
+        alore_output(plain, "logits", alore_vit(plain, x, &c));
+        s = alore_model_finish(plain);
+        if (s == ALORE_OK) s = alore_plan_create(plain, &o, &plan);
+        if (s == ALORE_OK) s = alore_run_create(plan, merged, &run);
+        if (s == ALORE_OK) t_fill(run, 5, 4);
+        if (s == ALORE_OK) s = alore_forward(run, 0);
+        ok(s == ALORE_OK, "%s: merged, but %s", rules, n.ctx.error.text);
+    } else
+        ok(merged == NULL, "%s: refused, but something came out", rules);
+    snprintf(why, 300, "%s", s == ALORE_OK ? "" : n.ctx.error.text);
+    if (s == ALORE_OK) {
+        double worst = 0, largest = 0;
+        const void *a = alore_run_output(n.run, "logits"), *b = alore_run_output(run, "logits");
+        for (size_t i = 0; i < 10; ++i) {
+            const double d = fabs(t_value(plan, a, i) - t_value(plan, b, i));
+            largest = fmax(largest, fabs(t_value(plan, a, i)));
+            if (!(d <= worst)) worst = d;
+        }
+        *apart = worst / largest / EPS;
+        ok(report.worst_error > 0 && report.worst_error < (float)(2 * EPS), "%s: certificate %g", rules,
+           (double)report.worst_error);
+        ok(report.sites > 0 && report.tensors_changed > 0 && report.worst_site[0], "%d sites, %d tensors",
+           report.sites, report.tensors_changed);
+    }
+    t_net_close(&n);
+    return s;
+}
+
 static void t_merge_random(void)
 {
-    for (size_t r = 0; r < sizeof t_mergeable / sizeof *t_mergeable; ++r)
+    const size_t own = sizeof t_mergeable / sizeof *t_mergeable, zoo = sizeof t_zoo / sizeof *t_zoo;
+    for (size_t r = 0; r < own + zoo; ++r)
         for (int bare = 0; bare < 2; ++bare) {
-            t_net n;
-            alore_plan_opts o = ALORE_ZERO;
-            alore_weights *adapter = NULL, *merged = NULL;
-            alore_merge_report report;
-            alore_model *plain = NULL;
-            alore_plan *plan = NULL;
-            alore_run *run = NULL;
-            char rules[200];
-            snprintf(rules, sizeof rules, "%s", t_mergeable[r]);
+            char rules[400], why[300];
+            double apart = 0;
+            snprintf(rules, sizeof rules, "%s", r < own ? t_mergeable[r] : t_zoo[r - own]);
             if (strchr(rules, ':') && strstr(rules, ":3")) *strstr(rules, ":3") = 0;
-            memset(&n, 0, sizeof n);
-            t_begin(&n.ctx, &n.heap);
-            alore_register(&n.ctx, &t_delta);
-            alore_register(&n.ctx, &t_shift);
-            o.dtype = ALORE_F64;
-            o.batch = 2;
-            alore_vit_config c;
-            alore_vit_parse(&n.ctx, t_micro, &c, NULL);
-            c.no_qkv_bias = bare != 0;
-            alore_model_create(&n.ctx, &n.model);
-            alore_attach(n.model, rules);
-            alore_id x = alore_input(n.model, "image", ALORE_F32, 256, 3);
-            alore_output(n.model, "logits", alore_vit(n.model, x, &c));
-            alore_status s = alore_model_finish(n.model);
-            if (s == ALORE_OK) s = alore_plan_create(n.model, &o, &n.plan);
-            if (s == ALORE_OK) n.base = t_base(&n.ctx, n.model, 3);
-            if (s == ALORE_OK) s = alore_run_create(n.plan, n.base, &n.run);
-            if (s == ALORE_OK) t_fill(n.run, 5, 4);
-            if (s == ALORE_OK) t_shake(n.run, 6);
-            if (s == ALORE_OK) s = alore_forward(n.run, 0);
-            if (s == ALORE_OK) s = alore_run_export(n.run, &adapter);
-            uint64_t before = n.base ? alore_weights_fingerprint(n.base) : 0;
-            /* parameters were rounded to f32 by the export: run from them */
-            if (s == ALORE_OK) s = alore_run_load(n.run, adapter);
-            if (s == ALORE_OK) s = alore_forward(n.run, 0);
-            if (s == ALORE_OK) s = alore_merge(n.model, n.base, adapter, NULL, &merged, &report);
-            if (s == ALORE_OK) {
-                ok(alore_weights_fingerprint(n.base) == before, "the base was written");
-                alore_vit_biases(merged, &c);
-                alore_model_create(&n.ctx, &plain);
-                x = alore_input(plain, "image", ALORE_F32, 256, 3);
-                alore_output(plain, "logits", alore_vit(plain, x, &c));
-                s = alore_model_finish(plain);
-                if (s == ALORE_OK) s = alore_plan_create(plain, &o, &plan);
-                if (s == ALORE_OK) s = alore_run_create(plan, merged, &run);
-                if (s == ALORE_OK) t_fill(run, 5, 4);
-                if (s == ALORE_OK) s = alore_forward(run, 0);
-            }
-            if (ok(s == ALORE_OK, "%s: %s", rules, n.ctx.error.text)) {
-                double worst = 0, largest = 0;
-                const void *a = alore_run_output(n.run, "logits");
-                const void *b = alore_run_output(run, "logits");
-                for (size_t i = 0; i < 10; ++i) {
-                    largest = fmax(largest, fabs(t_value(plan, a, i)));
-                    worst = fmax(worst, fabs(t_value(plan, a, i) - t_value(plan, b, i)));
-                }
-                /* each merged weight is rounded once, half an eps; three blocks */
-                ok(worst <= 10 * EPS * largest, "%s: merged logits differ by %g of %g", rules,
-                   worst, largest);
-                ok(report.worst_error > 0 && report.worst_error < (float)(2 * EPS),
-                   "certificate %g", (double)report.worst_error);
-                ok(report.sites > 0 && report.tensors_changed > 0 && report.worst_site[0],
-                   "%d sites, %d tensors", report.sites, report.tensors_changed);
-            }
-            t_net_close(&n);
+            const alore_status s = t_merges(r < own ? t_micro : t_slots, rules, bare != 0, &apart, why);
+            if (bare && strstr(rules, "glora") && strstr(why, "ask for a layer with a bias")) continue;
+            if (bare && strstr(rules, "bias_entries") && strstr(why, "bias")) continue;
+            /* each merged weight is rounded once, half an eps; three blocks */
+            ok(s == ALORE_OK && apart <= 10, "%s: merged logits differ by %g eps, \"%s\"", rules, apart, why);
         }
+}
+
+/* Every pair of methods on one site, in both orders: it merges to the same logits, or is refused with a
+ * sentence. Here only a method with itself is. */
+static void t_merge_pairs(void)
+{
+    static const char *const rows[] = {
+        "alore:rank=2,experts=2", "kron:experts=2", "alore:rank=1,place=output", "arc:rank=3",
+        "arc:rank=2,place=output", "repadapter:rank=4", "repadapter:rank=2,groups=1,place=output",
+        "lora:rank=2", "lora:rank=2,parts=kv", "mlae:experts=3", "ssf", "ssf:place=input",
+        "fact_tt:rank=2", "fact_tk:rank=2", "kadaptation:experts=4,scale=2", "glora:rank=2",
+        "glora:rank=2,parts=qv", "sparse:entries=20,bias_entries=4", "sparse:entries=20,place=parallel",
+        "sparse:entries=0,bias_entries=4",
+        "compacter:experts=2,hidden=8,act=none", "compacter:experts=2,hidden=4,act=none,place=input",
+        "phm:experts=2,hidden=8,act=none", "dora:rank=2", "dora:rank=2,parts=kv", "adalora:rank=2",
+        "vera:rank=4", "ia3", "ia3:parts=kv", "ia3:place=input", "lokr:rank=2", "loha:rank=2", "oft:block=4",
+        "oft:block=4,parts=qv", "boft:block=4", "boft:block=4,parts=k", "unfreeze"};
+    static const char *spec = "vit:img=16x16,patch=8,dim=24,depth=1,heads=3,hidden=48,classes=5";
+    const size_t count = sizeof rows / sizeof *rows;
+    double worst = 0;
+    char rules[200], why[300];
+    for (size_t i = 0; i < count * count; ++i) {
+        const char *a = rows[i / count], *b = rows[i % count];
+        const size_t n = strcspn(a, ":");
+        const bool same = n == strcspn(b, ":") && !strncmp(a, b, n);
+        const bool learnt = !strcmp(a, "unfreeze") && same;
+        double apart = 0;
+        snprintf(rules, sizeof rules, "%s@qkv;%s@qkv", a, b);
+        if (learnt) continue; /* no site to merge */
+        const alore_status s = t_merges(spec, rules, false, &apart, why);
+        if (same)
+            ok(s == ALORE_ERR_RULE && strstr(why, "twice"), "%s: %d, %s", rules, (int)s, why);
+        else
+            ok(s == ALORE_OK && apart < 20, "%s: merged logits differ by %g eps, \"%s\"", rules, apart, why);
+        worst = t_worse(worst, apart);
+    }
+    ok(worst > 0, "nothing was rounded");
 }
 
 /* An adapter that learnt nothing merges to the same bytes, zeros' signs included. */
@@ -5863,6 +6617,29 @@ static void t_merge_refused(void)
     t_net_close(&n);
 }
 
+/* Activations on layers, and everything on a branch, stay in the network; the error says so. */
+static void t_merge_bent(void)
+{
+    static const char *const rows[][3] = {
+        {"compacter:experts=2,hidden=4@fc2#1", "blocks.1.mlp.fc2", "no affine map"},
+        {"compacter:experts=2,hidden=4,act=relu,place=input@qkv#2", "blocks.2.attn.qkv", "no affine map"},
+        {"phm:experts=2,hidden=4,act=silu@proj#0", "blocks.0.attn.proj", "no affine map"},
+        {"compacter:experts=2,hidden=4,act=none@mlp#0", "blocks.0.mlp", "no single layer"},
+        {"phm:experts=2,hidden=4@attn#1", "blocks.1.attn", "no single layer"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        t_net n;
+        alore_weights *adapter = NULL, *merged = NULL;
+        if (t_net_open(&n, t_micro, rows[i][0], NULL, 0)) {
+            ok(alore_run_export(n.run, &adapter) == ALORE_OK, "%s", n.ctx.error.text);
+            ok(alore_merge(n.model, n.base, adapter, NULL, &merged, NULL) == ALORE_ERR_NOT_MERGEABLE && !merged &&
+                   !strcmp(n.ctx.error.site, rows[i][1]) && strstr(n.ctx.error.text, "cannot be merged") &&
+                   strstr(n.ctx.error.text, rows[i][2]), "%s: %s", rows[i][0], n.ctx.error.text);
+            ok(alore_export_lora(n.model, n.base, adapter, &merged) != ALORE_OK && !merged, "%s as LoRA", rows[i][0]);
+        }
+        t_net_close(&n);
+    }
+}
+
 /* Storage types: the share of the update that rounding loses is told; a tolerance
  * that the type cannot keep is refused. */
 static void t_merge_types(void)
@@ -5904,8 +6681,15 @@ static void t_export_lora(void)
     } rows[] = {{"alore:rank=1,experts=2@qkv|fc1;unfreeze@head", 4},
                 {"alore:rank=2,experts=4@qkv|patch|head", 24},
                 {"alore:rank=3,experts=1@fc1;unfreeze@fc1", 3},
-                {"lora:rank=3,scale=0.5@qkv|fc2", 3}};
-    for (size_t r = 0; r < 4; ++r) {
+                {"lora:rank=3,scale=0.5@qkv|fc2", 3},
+                {"glora:rank=3,a=none,c=none,d=none,e=none@qkv|fc2", 3},
+                {"kadaptation:experts=2,scale=2@qkv", 4},
+                {"mlae:experts=3@fc1;repadapter:rank=3,groups=1@fc1", 6},
+                {"lokr:rank=2@qkv", 8}, /* 4 x 8 (x) 6 x 2 x 9 */
+                {"fact_tt:rank=2@qkv;arc:rank=2@fc1", 2},
+                {"oft:block=4,parts=q@qkv", 24},
+                {"sparse:entries=1,bias_entries=2@qkv", 1}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; ++r) {
         t_net n;
         alore_plan_opts o = ALORE_ZERO;
         alore_weights *adapter = NULL, *lora = NULL;
@@ -5960,7 +6744,9 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
     s = alore_weights_load(ctx, "build/oom.safetensors", &base);
     if (s == ALORE_OK)
         s = t_vit(ctx, "vit:img=8x8,patch=8,dim=8,depth=2,heads=2,hidden=8,classes=3",
-                  "alore:rank=1,experts=2@qkv;ssf@norm1;unfreeze@head", 0, &m);
+                  "alore:rank=1,experts=2@qkv;ssf@norm1;repadapter:rank=2@fc1;loha:rank=1@fc1;oft:block=4@proj;"
+                  "boft:block=4,factors=2@fc2;vera:rank=2@fc2;sparse:entries=2,bias_entries=1@proj;unfreeze@head",
+                  0, &m);
     if (s == ALORE_OK) s = alore_plan_create(m, &o, &p);
     if (s == ALORE_OK) s = alore_weights_pack(p, base, base, &packed);
     if (s == ALORE_OK) s = alore_run_create(p, packed, &run);
@@ -6021,16 +6807,30 @@ static const t_gold_case t_gold_cases[] = {
     {"vit_a", "lora_patch_head"}, {"vit_a", "alore"}, {"vit_a", "alore_attn"},
     {"vit_a", "alore_n2_r3"}, {"vit_a", "alore_n8_blocks"}, {"vit_a", "alore_n1"},
     {"vit_a", "alore_shared_kind"}, {"vit_a", "alore_shared_site"}, {"vit_a", "alore_output"},
-    {"vit_a", "alore_patch_head"}, {"vit_a", "ssf"}, {"vit_a", "ssf_norms"},
-    {"vit_a", "ssf_input"}, {"vit_a", "compose_three"}, {"mae", "full"}, {"mae", "alore"},
-    {"dinov2", "full"}, {"dinov2", "alore"}, {"dinov2_swiglu", "full"},
-    {"dinov2_swiglu", "alore"}, {"clip", "full"}, {"clip", "alore"}};
+    {"vit_a", "alore_patch_head"}, {"vit_a", "kron"}, {"vit_a", "arc"}, {"vit_a", "arc_attn"},
+    {"vit_a", "repadapter"}, {"vit_a", "repadapter_attn"}, {"vit_a", "repadapter_g4_output"},
+    {"vit_a", "repadapter_g1"}, {"vit_a", "mlae"}, {"vit_a", "mlae_incremental"},
+    {"vit_a", "mlae_decremental"}, {"vit_a", "mlae_hourglass"}, {"vit_a", "mlae_protruding"},
+    {"vit_a", "mlae_allocated"}, {"vit_a", "mlae_drawn"}, {"vit_a", "mlae_real"}, {"vit_a", "ssf"},
+    {"vit_a", "ssf_norms"}, {"vit_a", "ssf_input"}, {"vit_a", "fact_tt"},
+    {"vit_a", "fact_tt_attn"}, {"vit_a", "fact_tk"}, {"vit_a", "fact_tk_paper"},
+    {"vit_a", "glora"}, {"vit_a", "glora_mixed"}, {"vit_a", "glora_constant"},
+    {"vit_a", "kadaptation"}, {"vit_a", "spt_lora"}, {"vit_a", "compacter_linear"},
+    {"vit_a", "compacter_linear_input"}, {"vit_a", "phm_linear"}, {"vit_a", "dora"},
+    {"vit_a", "adalora"}, {"vit_a", "vera"}, {"vit_a", "ia3"}, {"vit_a", "ia3_out"},
+    {"vit_a", "lokr"}, {"vit_a", "lokr_full"}, {"vit_a", "lokr_both"}, {"vit_a", "loha"},
+    {"vit_a", "oft"}, {"vit_a", "oft_exact"}, {"vit_a", "oft_terms3"}, {"vit_a", "boft"},
+    {"vit_a", "boft_3"}, {"vit_a", "compose_three"}, {"vit_a", "compose_inputs"},
+    {"vit_a", "compose_weight"}, {"vit_a", "compose_parallel"}, {"mae", "full"}, {"mae", "alore"},
+    {"dinov2", "full"}, {"dinov2", "alore"}, {"dinov2_swiglu", "full"}, {"dinov2_swiglu", "alore"},
+    {"clip", "full"}, {"clip", "alore"}};
 
 /* In tests/data: the ones marked here. */
 static bool t_have_case(const t_gold_case *c, char *dir, size_t bytes)
 {
     bool small = (!strcmp(c->folder, "vit_a") &&
-                  (!strcmp(c->name, "lora_qv") || !strcmp(c->name, "compose_three"))) ||
+                  (!strcmp(c->name, "lora_qv") || !strcmp(c->name, "compose_three") ||
+                   !strcmp(c->name, "lokr") || !strcmp(c->name, "oft"))) ||
                  !strcmp(c->folder, "mae");
     snprintf(dir, bytes, "%s/%s", t_golden ? t_golden : t_data, c->folder);
     return t_golden || small;
@@ -6057,7 +6857,7 @@ static double t_relative(const alore_plan *p, const void *have, size_t first,
         memcpy(&b, (const char *)want->data + 8 * i, 8); /* references are F64 */
         double a = t_value(p, have, first + i) * scale;
         if (!(fabs(a - b) < 1e30)) return 1e30;
-        worst = fmax(worst, fabs(a - b));
+        worst = t_worse(worst, fabs(a - b));
         largest = fmax(largest, fabs(b));
     }
     return worst / fmax(largest, 1e-30);
@@ -6156,6 +6956,7 @@ static void t_golden_run(void)
             const void *grads = alore_grads(g.run, NULL);
             for (int i = 0; i < alore_param_count(g.plan); ++i) {
                 alore_param_info q = alore_param_at(g.plan, i);
+                if (q.frozen) continue;
                 snprintf(name, sizeof name, "grad.%s", q.name);
                 const alore_tensor *t = alore_weights_find(g.expect, name);
                 if (!ok(t != NULL, "no %s", name)) continue;
@@ -6170,6 +6971,7 @@ static void t_golden_run(void)
             for (int i = 0; i < alore_param_count(g.plan) && g.adapter; ++i) {
                 alore_param_info q = alore_param_at(g.plan, i);
                 double worst = 0, largest = 0;
+                if (q.frozen) continue;
                 snprintf(name, sizeof name, "grad.%s", q.name);
                 const alore_tensor *d = alore_weights_find(g.expect, name);
                 snprintf(name, sizeof name, "adamw3.%s", q.name);
@@ -6182,11 +6984,12 @@ static void t_golden_run(void)
                         memcpy(&want, (const char *)t->data + 8 * x, 8);
                         if (!pass) largest = fmax(largest, fabs(slope));
                         if (pass && fabs(slope) > 1e-3 * largest)
-                            worst = fmax(worst, fabs(t_value(g.plan, alore_params(g.run, NULL),
+                            worst = t_worse(worst, fabs(t_value(g.plan, alore_params(g.run, NULL),
                                                            q.first + x) - want) / 0.01);
                     }
-                /* in double the rate 0.01 itself is a float: 2.3e-8 of it a step */
-                ok(worst <= (wide ? 1e-6 : 5e-3), "%s/%s: %s %g", c->folder, c->name, name,
+                /* in double rate and betas are floats still: 2.3e-8 of the rate a step, and weights of
+                 * the three gradients that are off by 2.4e-7, more where these change much */
+                ok(worst <= (wide ? 2e-6 : 5e-3), "%s/%s: %s %g", c->folder, c->name, name,
                    worst);
             }
         }
@@ -6195,7 +6998,9 @@ static void t_golden_run(void)
 }
 
 /* What waits in fewer bytes: logits as before, gradients of a tensor within 2 % of its largest, which
- * is loose: most are off by 0.2 to 0.8 %, with and without slopes in bytes, one by 1.1 %. */
+ * is loose: most are off by 0.2 to 0.8 %, with and without slopes in bytes, one by 1.1 %. Of a tensor whose
+ * gradient is small the measure is a hundredth of the largest of all; where a few numbers collect a whole
+ * matrix, whose terms cancel, a tenth, within 5 %. */
 static void t_golden_store(void)
 {
     for (size_t k = 0; k < 2 * sizeof t_gold_cases / sizeof *t_gold_cases; ++k) {
@@ -6212,13 +7017,18 @@ static void t_golden_store(void)
             double e = t_relative(g.plan, alore_run_output(g.run, "logits"), 0,
                                   alore_weights_find(g.expect, "logits"), 1, 0);
             ok(e <= 5e-6, "%s: logits %g", c->name, e);
+            const void *grads = alore_grads(g.run, NULL);
+            double most = 0;
+            for (size_t i = 0; i < alore_trainable(g.plan); ++i)
+                most = fmax(most, fabs(t_value(g.plan, grads, i)) / g.batch);
             for (int i = 0; i < alore_param_count(g.plan); ++i) {
                 alore_param_info q = alore_param_at(g.plan, i);
+                if (q.frozen) continue;
                 snprintf(name, sizeof name, "grad.%s", q.name);
                 const alore_tensor *t = alore_weights_find(g.expect, name);
                 if (!ok(t != NULL, "no %s", name)) continue;
-                e = t_relative(g.plan, alore_grads(g.run, NULL), q.first, t, 1.0 / g.batch, 1e-4);
-                ok(e <= 2e-2, "%s: %s %g", c->name, name, e);
+                e = t_relative(g.plan, grads, q.first, t, 1.0 / g.batch, (q.count > 8 ? 0.01 : 0.1) * most);
+                ok(e <= (q.count > 8 ? 2e-2 : 5e-2), "%s: %s %g", c->name, name, e);
             }
         }
         t_end(&g.ctx, &g.heap);
@@ -6279,6 +7089,67 @@ static void t_golden_merge(void)
                        (double)report.worst_error > worst_site / 2,
                    "%s/%s: certificate %g, true %g", c->folder, c->name,
                    (double)report.worst_error, worst_site);
+        }
+        t_end(&g.ctx, &g.heap);
+    }
+}
+
+/* Every golden adapter as plain LoRA, read back: the golden logits, at no more than the algebra's rank (two
+ * parts of a host add up, a Kronecker or an element-wise product of factors multiplies), with the biases that
+ * moved; what is no linear layer is refused with its name. */
+static void t_golden_lora(void)
+{
+    static const struct { const char *name; int rank; bool bias; } most[] = {
+        {"lora_qkv", 4, false}, {"lora_qv", 12, false}, {"lora_all", 2, false},
+        {"lora_patch_head", 2, false}, {"alore_n2_r3", 12, false}, {"alore_n1", 5, false},
+        {"alore_output", 48, true}, {"arc", 10, true}, {"arc_attn", 10, true}, {"repadapter", 8, true},
+        {"repadapter_attn", 8, true}, {"repadapter_g4_output", 8, true}, {"repadapter_g1", 4, true},
+        {"mlae", 8, false}, {"mlae_incremental", 5, false}, {"mlae_decremental", 5, false},
+        {"mlae_hourglass", 5, false}, {"mlae_protruding", 5, false}, {"mlae_allocated", 5, false},
+        {"mlae_real", 4, false}, {"fact_tt", 6, false}, {"fact_tt_attn", 4, false}, {"fact_tk", 5, false},
+        {"fact_tk_paper", 5, false}, {"kadaptation", 16, true}, {"compacter_linear", 16, true},
+        {"compacter_linear_input", 8, true}, {"phm_linear", 16, true}, {"adalora", 6, false},
+        {"vera", 16, false}, {"lokr", 24, false}, {"lokr_both", 4, false}, {"loha", 9, false}};
+    for (size_t k = 0; k < sizeof t_gold_cases / sizeof *t_gold_cases; ++k) {
+        const t_gold_case *c = &t_gold_cases[k];
+        char dir[1024], text[4000];
+        t_gold g;
+        alore_plan_opts o = ALORE_ZERO;
+        alore_weights *lora = NULL;
+        if (strcmp(c->folder, "vit_a") || !t_have_case(c, dir, sizeof dir)) continue;
+        if (t_gold_open(&g, c, dir, o)) {
+            const bool norm = strstr(g.rules, "norm1|") && strstr(g.rules, "ssf@");
+            alore_status s = alore_export_lora(g.model, g.base, g.adapter, &lora);
+            alore_model *again = NULL;
+            alore_plan *plan = NULL;
+            alore_run *run = NULL;
+            if (norm)
+                ok(s == ALORE_ERR_UNSUPPORTED && !lora && strstr(g.ctx.error.text, "norm"), "%s: %d, %s", c->name, (int)s,
+                   g.ctx.error.text);
+            else if (ok(s == ALORE_OK, "%s: %s", c->name, g.ctx.error.text)) {
+                snprintf(text, sizeof text, "%s", alore_weights_meta(lora, "alore.rules"));
+                int rank = 0, bound = 0;
+                for (const char *at = text; (at = strstr(at, "lora:rank=")); ++at)
+                    if (atoi(at + 10) > rank) rank = atoi(at + 10);
+                for (size_t i = 0; i < sizeof most / sizeof *most; ++i) {
+                    if (strcmp(c->name, most[i].name)) continue;
+                    bound = most[i].rank;
+                    ok(!strstr(text, ".bias") == !most[i].bias, "%s: moved biases, %s", c->name, text);
+                }
+                o.batch = g.batch;
+                s = t_vit(&g.ctx, alore_weights_meta(g.base, "alore.backbone"), text, 0, &again);
+                if (s == ALORE_OK) s = alore_plan_create(again, &o, &plan);
+                if (s == ALORE_OK) s = alore_run_create(plan, g.base, &run);
+                if (s == ALORE_OK) s = alore_run_load(run, lora);
+                if (s == ALORE_OK) t_take_images(run, g.io, 0, g.batch);
+                if (s == ALORE_OK) s = alore_forward(run, 0);
+                if (ok(s == ALORE_OK, "%s: %s", c->name, g.ctx.error.text)) {
+                    const double e = t_relative(plan, alore_run_output(run, "logits"), 0,
+                                                alore_weights_find(g.expect, "logits"), 1, 0);
+                    ok(e <= 2e-5, "%s: as LoRA the logits are off by %g", c->name, e);
+                    ok(!bound || rank <= bound, "%s: rank %d, more than %d", c->name, rank, bound);
+                }
+            }
         }
         t_end(&g.ctx, &g.heap);
     }
@@ -6681,6 +7552,293 @@ static void t_pixels_transform(void)
        "short, crop, mean and the default std: %s", why);
 }
 
+/* ---- What shall learn: tools/search.h ---------------------------------------- */
+
+#include "../tools/search.h"
+
+/* A sweep by hand: a matrix that is worth a LoRA of 5 numbers from 3 entries on, two vectors. */
+static void t_search_sweep(void)
+{
+    static const float scores[] = {10, 0, 9, 8, 1, 0, 0.5f, 7, 6, 0, 0, 2};
+    static const struct {
+        size_t budget, tau, total, left;
+        const char *rules;
+    } rows[] = {
+        {90, 1, 101, 0, "sparse:entries=1@a;unfreeze@cls_token;unfreeze@head"},
+        {102, 2, 102, 0, "sparse:entries=2@a;unfreeze@cls_token;unfreeze@head"},
+        {103, 2, 102, 0, "sparse:entries=2@a;unfreeze@cls_token;unfreeze@head"},
+        {104, 3, 105, 0, "lora:rank=1@a;unfreeze@cls_token;unfreeze@head"},
+        {107, 4, 107, 0, "lora:rank=1@a;unfreeze@cls_token|a.bias;unfreeze@head"},
+        {110, 6, 111, 0, "lora:rank=1@a;unfreeze@cls_token|a.bias|n.weight;unfreeze@head"},
+        {999, 6, 111, 0, "lora:rank=1@a;unfreeze@cls_token|a.bias|n.weight;unfreeze@head"},
+    };
+    search_part parts[3] = {{"a.weight", "a", 0, true, 0, 2, 3, 5, 2.5, scores, 0},
+                            {"a.bias", "a", 0, false, 0, 2, 1, 2, 1, scores + 6, 0},
+                            {"n.weight", NULL, 0, false, 0, 4, 1, 4, 2, scores + 8, 0}};
+    search_entry *list = NULL;
+    char text[300];
+    int64_t places[6];
+    const size_t n = search_best(parts, 3, 100, &list);
+    ok(n == 8, "%zu entries are positive", n);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        const search_cost c = search_sweep(parts, 3, list, n, 1, rows[i].budget, 100);
+        search_text t = {text, sizeof text, 0};
+        search_rules(parts, 3, list, c.tau, 1, true, &t);
+        ok(c.tau == rows[i].tau && c.total == rows[i].total && c.left == rows[i].left &&
+               !strcmp(text, rows[i].rules),
+           "budget %zu: %zu entries, %zu numbers, %zu left, %s", rows[i].budget, c.tau, c.total, c.left,
+           text);
+    }
+    search_sweep(parts, 3, list, n, 1, 102, 100);
+    ok(search_places(parts, 3, list, 2, "a", false, places) == 2 && places[0] == 0 && places[1] == 2 &&
+           !search_places(parts, 3, list, 2, "a", true, NULL),
+       "entries 0 and 2 of the matrix");
+    const search_cost five = search_sweep(parts, 3, list, 5, 5, 107, 100); /* one of the norm is not a half */
+    ok(five.left == 1 && five.total == 107 && five.vectors == 1, "%zu left out, %zu", five.left, five.total);
+    free(list);
+}
+
+/* The best of many with ties, zeros and parts of any size, against sorting them all. */
+static void t_search_best(void)
+{
+    static float scores[5000];
+    static search_entry all[5000];
+    static const size_t most[] = {1, 2, 17, 1000, 3999, 4000, 100000};
+    search_part parts[4];
+    size_t count = 0, at = 0;
+    memset(parts, 0, sizeof parts);
+    for (size_t i = 0; i < 5000; ++i) { /* few values, so that many are equal */
+        const uint32_t r = alore_random_u32(3, 1, i) % 300;
+        scores[i] = i % 5 == 0 ? 0 : (float)(r * r) * (r % 7 ? 1e-9f : 1e-3f);
+    }
+    for (int p = 0; p < 4; ++p) {
+        static const int rows[] = {1, 1000, 3998, 1};
+        parts[p].rows = rows[p];
+        parts[p].cols = 1;
+        parts[p].scores = scores + at;
+        for (int i = 0; i < rows[p]; ++i, ++at) {
+            const search_entry e = {scores[at], (uint32_t)p, (uint32_t)i};
+            if (scores[at] > 0) all[count++] = e;
+        }
+    }
+    qsort(all, count, sizeof *all, search_order);
+    for (size_t k = 0; k < sizeof most / sizeof *most; ++k) {
+        search_entry *list = NULL;
+        const size_t n = search_best(parts, 4, most[k], &list), want = most[k] < count ? most[k] : count;
+        bool same = n == want;
+        for (size_t i = 0; i < n && same; ++i) same = list[i].part == all[i].part && list[i].at == all[i].at;
+        ok(same, "the best %zu: %zu", most[k], n);
+        free(list);
+    }
+}
+
+typedef struct t_planted {
+    uint8_t genes[3 * SEARCH_GENES];
+    int calls, told, stop;
+} t_planted;
+
+/* Fitness: how many genes are right. */
+static int t_planted_score(void *user, search_one *one)
+{
+    t_planted *p = (t_planted *)user;
+    for (int i = 0; i < 3 * SEARCH_GENES; ++i) one->fitness += one->genes[i] == p->genes[i];
+    return ++p->calls == p->stop ? 7 : 0;
+}
+
+static int t_planted_told(void *user, int generation)
+{
+    ++((t_planted *)user)->told;
+    return generation < 0;
+}
+
+/* Evolution finds a planted subnet, keeps to the sizes, sees nothing twice, and repeats itself. */
+static void t_search_evolve(void)
+{
+    search_layer layers[3];
+    search_space space = {3, 2, layers};
+    uint64_t order[2] = {0, 0};
+    memset(layers, 0, sizeof layers);
+    for (int l = 0; l < 3; ++l) layers[l].in = 8, layers[l].out = 8 + 4 * l;
+    for (int k = 0; k < 2; ++k) {
+        search_evolution e;
+        t_planted p = {{0}, 0, 0, 0};
+        memset(&e, 0, sizeof e);
+        search_draw(&space, 9, 4, p.genes);
+        const size_t size = search_size(&space, p.genes);
+        e.space = &space;
+        e.population = 50;
+        e.generations = 40;
+        e.top = 10;
+        e.mutate = e.cross = 25;
+        e.probability = 0.2;
+        e.seed = 5;
+        e.least = size / 2;
+        e.most = size + 20;
+        e.score = t_planted_score;
+        e.told = t_planted_told;
+        e.user = &p;
+        ok(!search_evolve(&e) && p.told == 40 && p.calls == e.count && e.count > 1900,
+           "%d subnets, %d generations", e.count, p.told);
+        const search_one *best = &e.list[e.rank[0]];
+        ok(e.ranked == 10 && !memcmp(best->genes, p.genes, sizeof p.genes), "the best has %g right, of 15",
+           best->fitness);
+        for (int i = 0; i < e.count; ++i) {
+            bool seen = false;
+            for (int j = 0; j < i && !seen; ++j)
+                seen = !memcmp(e.list[i].genes, e.list[j].genes, sizeof p.genes);
+            if (e.list[i].size < e.least || e.list[i].size > e.most || seen ||
+                e.list[i].size != search_size(&space, e.list[i].genes))
+                ok(false, "subnet %d of %zu numbers, %d", i, e.list[i].size, seen);
+            order[k] = alo_hash(e.list[i].genes, sizeof p.genes, order[k]);
+        }
+        for (int i = 1; i < e.ranked; ++i)
+            ok(search_better(&e.list[e.rank[i - 1]], &e.list[e.rank[i]]), "rank %d", i);
+        search_close(&e);
+        p.stop = p.calls = 0;
+        p.stop = 60;
+        ok(search_evolve(&e) == 7 && p.calls == 60, "a score that fails ends it: %d calls", p.calls);
+        search_close(&e);
+        e.most = 1;
+        e.least = 0;
+        ok(!search_evolve(&e) && e.count > 3 && e.count <= 13, "13 are so small: %d are found", e.count);
+        for (int i = 0; i < e.count; ++i) ok(e.list[i].size <= 1, "%zu numbers", e.list[i].size);
+        search_close(&e);
+    }
+    ok(order[0] == order[1], "the same subnets in the same order");
+}
+
+/* All configurations are drawn, each choice as often as the others; sizes by the formulas. */
+static void t_search_genes(void)
+{
+    search_layer layer;
+    search_space space = {1, 4, &layer};
+    int seen[432] = {0}, kinds = 0;
+    uint8_t g[SEARCH_GENES];
+    static const struct {
+        uint8_t genes[SEARCH_GENES];
+        size_t size;
+    } rows[] = {{{0, 0, 0, 1, 1}, 4 * 40 + 4 * 40 + 4 * 11 + 30 + 30},
+                {{3, 3, 3, 3, 3}, 0},
+                {{1, 2, 1, 2, 3}, 30 + 1 + 10 + 1},
+                {{2, 3, 3, 1, 2}, 1 + 30 + 1}};
+    memset(&layer, 0, sizeof layer);
+    layer.in = 10;
+    layer.out = 30;
+    for (uint64_t step = 0; step < 432 * 100; ++step) {
+        int at = 0;
+        search_draw(&space, 1, step, g);
+        for (int k = 0; k < SEARCH_GENES; ++k) {
+            int c = 0;
+            while (search_alleles[k][c] != g[k]) ++c;
+            at = at * search_allele_count(k) + c;
+        }
+        kinds += !seen[at]++;
+    }
+    double chi = 0;
+    for (int i = 0; i < 432; ++i) chi += (seen[i] - 100.0) * (seen[i] - 100.0) / 100;
+    ok(kinds == 432 && fabs(chi - 431) < 5 * sqrt(2 * 431.0), "%d of 432 configurations, chi^2 %.0f", kinds,
+       chi);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i)
+        ok(search_size(&space, rows[i].genes) == rows[i].size, "%zu numbers, not %zu",
+           search_size(&space, rows[i].genes), rows[i].size);
+}
+
+/* One plan runs every subnet: loss, gradients and a step of the dressed supernet are those of the subnet alone. */
+static void t_search_supernet(void)
+{
+    alore_plan_opts o = ALORE_ZERO;
+    o.train = true;
+    o.batch = 4;
+    o.lanes = 2;
+    o.optimizer = ALORE_SGD;
+    for (uint64_t k = 0; k < 6; ++k) {
+        t_net n, sub;
+        search_layer layers[20];
+        search_space space = {0, 2, layers};
+        uint8_t genes[20 * SEARCH_GENES];
+        char rules[8000] = "";
+        search_text text = {rules, sizeof rules, 0};
+        alore_weights *w = NULL;
+        size_t count = 0;
+        if (!t_net_open(&n, t_micro, "glora:rank=2@qkv|proj|fc1|fc2;unfreeze@head", &o, 0)) {
+            t_net_close(&n);
+            return;
+        }
+        ok(!search_open(n.model, n.plan, 2, &space) && space.layers == 12, "%d layers", space.layers);
+        search_draw(&space, 7, k, genes);
+        float *params = alore_params(n.run, &count), *held = (float *)malloc(2 * count * sizeof *held);
+        memcpy(held, params, count * sizeof *held);
+        search_dress(&space, genes, held, params);
+        search_subnet_rules(&space, genes, &text);
+        ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+        float *g = alore_grads(n.run, NULL);
+        search_undress(&space, genes, g);
+        memcpy(params, held, count * sizeof *held);
+        memcpy(held + count, g, count * sizeof *held);
+        ok(alore_step(n.run, NULL, 0.5f, NULL) == ALORE_OK, "%s", n.ctx.error.text);
+        double worst = 0;
+        for (size_t i = 0; i < count; ++i) /* p -= rate g / samples, also where a shape was dressed */
+            worst =
+                fmax(worst, fabs((double)params[i] - ((double)held[i] - 0.125 * (double)held[count + i])));
+        ok(worst < 1e-6, "the step is off by %g", worst);
+        memcpy(params, held, count * sizeof *held);
+
+        if (!t_net_open(&sub, t_micro, rules, &o, 0)) {
+            t_net_close(&sub);
+            t_net_close(&n);
+            free(held);
+            return;
+        }
+        ok(alore_weights_create(&sub.ctx, &w) == ALORE_OK &&
+               search_subnet(&space, genes, held, w) == ALORE_OK,
+           "subnet");
+        alore_weights *all = NULL;
+        ok(alore_run_export(n.run, &all) == ALORE_OK, "export");
+        for (int i = 0; i < alore_weights_count(all); ++i) {
+            const alore_tensor *t = alore_weights_at(all, i);
+            if (!strncmp(t->name, "head.", 5)) ok(alore_weights_add(w, t) == ALORE_OK, "%s", t->name);
+        }
+        ok(alore_trainable(sub.plan) == search_size(&space, genes) + 24 * 5 + 5, "%zu learn",
+           alore_trainable(sub.plan));
+        ok(alore_run_load(sub.run, w) == ALORE_OK && alore_backward(sub.run, 0) == ALORE_OK, "%s",
+           sub.ctx.error.text);
+        for (int s = 0; s < 4; ++s)
+            near((double)alore_run_output(sub.run, "loss")[s], (double)alore_run_output(n.run, "loss")[s],
+                 2e-5, "loss");
+        const float *gs = alore_grads(sub.run, NULL);
+        double length = 0;
+        for (size_t i = 0; i < count; ++i) length += fabs((double)held[count + i]);
+        for (int i = 0; i < alore_param_count(sub.plan); ++i) {
+            alore_param_info q = alore_param_at(sub.plan, i);
+            const char *dot = strrchr(q.name, '.');
+            double apart = 0, most = 0;
+            size_t first = SIZE_MAX; /* in the supernet: the same name, or the first row of up */
+            for (int pass = 0; pass < 2 && first == SIZE_MAX; ++pass)
+                for (int j = 0; j < alore_param_count(n.plan); ++j) {
+                    alore_param_info p = alore_param_at(n.plan, j);
+                    char name[80];
+                    snprintf(name, sizeof name, pass ? "%s%s" : "%s", q.name,
+                             *(dot + 1) == 'C' ? "_down" : "_up");
+                    if (!strcmp(p.name, name)) first = p.first;
+                }
+            if (!ok(first != SIZE_MAX, "%s", q.name)) continue;
+            for (size_t j = 0; j < q.count; ++j) {
+                const double a = (double)gs[q.first + j], b = (double)held[count + first + j];
+                apart = fmax(apart, fabs(a - b));
+                most = fmax(most, fabs(a));
+                length -= fabs(b);
+            }
+            ok(apart <= 1e-4 * most + 1e-5, "subnet %d, %s: gradient off by %g of %g", (int)k, q.name, apart,
+               most);
+        }
+        ok(length < 1e-2, "what the subnet does not read has gradients of %g", length);
+        free(held);
+        alore_weights_destroy(all);
+        t_net_close(&sub);
+        t_net_close(&n);
+    }
+}
+
 /* ---- The command line ------------------------------------------------------- */
 
 
@@ -6752,7 +7910,7 @@ static void t_cli_errors(void)
         const char *arguments, *says;
     } rows[] = {
     {2, "",
-     "command: missing: info, sites, plan, train, eval, predict, merge, export, count, bench, he"},
+     "command: missing: info, sites, plan, train, eval, predict, merge, export, count, search, be"},
     {2, "frobnicate",
      "frobnicate: no such command: info, sites, plan, train, eval, predict, merge, export, count"},
     {2, "bench --steps 2",
@@ -6767,6 +7925,38 @@ static void t_cli_errors(void)
      "--backbone: "},
     {1, "bench --weights gone.st",
      "gone.st: "},
+    {2, "search",
+     "search: its kind is missing; alore search spt|glora NETWORK --data DATA --out ADAPTER"},
+    {2, "search ssf",
+     "ssf: no kind of search; there are spt, glora"},
+    {2, "search spt --most 3",
+     "--most: is of search glora"},
+    {2, "search glora --budget 3",
+     "--budget: is of search spt"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st",
+     "--budget: missing: how many numbers may learn"},
+    {2, "search spt --budget 0",
+     "--budget: '0' is not a whole number from 1 to 1e+09"},
+    {2, "search spt --budget 9 --data io.safetensors --out z.st",
+     "--weights: missing; alore search spt|glora NETWORK"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st --budget 9 --head-init zero",
+     "--head-init: zero: no gradient passes such a head"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st --budget 9 --structured adapter",
+     "--structured: 'adapter' is none of lora"},
+    {2, "search spt --weights base.safetensors --data io.safetensors --out z.st --budget 9 --val io.safetensors",
+     "--val: is of search glora"},
+    {2, "search glora --weights base.safetensors --data io.safetensors --out z.st",
+     "--val: missing: subnets are told apart by it"},
+    {2, "search glora --weights base.safetensors --data io.safetensors --val x --out z.st --least 9 --most 3",
+     "--most: 3 is less than --least 9"},
+    {2, "search glora --weights base.safetensors --probability 2",
+     "--probability: '2' is not a number from 0 to 1"},
+    {1, "train --weights base.safetensors --data io.safetensors --init-adapter base.safetensors --out z.st",
+     "base.safetensors: the adapter has no alore.rules in its metadata"},
+    {1, "search spt --weights base.safetensors --data gone --out z.st --budget 9",
+     "--data: gone: cannot be read: No such file or directory"},
+    {1, "search spt --weights base.safetensors --data io.safetensors --out /no/such/z.st --budget 9",
+     "/no/such/z.st: cannot be written"},
     {2, "convert a b",
      "convert: not in this version"},
     {2, "analyse x",
@@ -7237,6 +8427,229 @@ static void t_cli_golden(void)
                     folders[i]), "%s: %s", folders[i], t_wrote("out"));
 }
 
+/* Subsets of experts: their updates add up, and what there is not is refused. */
+static void t_cli_experts(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("./alore train --weights base.safetensors --data io.safetensors --attach "
+                    "'alore:rank=2,experts=4@qkv|fc1;mlae:experts=4@proj' --steps 3 --lr 0.05 --batch 3 -q --out e.st"),
+           "%s", t_wrote("err"));
+    ok_cli(!t_shell("for e in 0-3 3,2,1,0; do ./alore merge --weights base.safetensors --adapter e.st --experts $e "
+                    "--out m.st -q && ./alore merge --weights base.safetensors --adapter e.st --out w.st -q && cmp m.st "
+                    "w.st || exit 1; done"), "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell("for e in 0 1 0-1; do ./alore merge --weights base.safetensors --adapter e.st --experts $e --out "
+                    "m$e.st -q || exit 1; done"), "%s", t_wrote("err"));
+    alore_ctx ctx;
+    t_heap heap;
+    t_begin(&ctx, &heap);
+    static const char *const files[] = {"base.safetensors", "m0.st", "m1.st", "m0-1.st"};
+    static const char *const names[] = {"blocks.1.attn.qkv.weight", "blocks.1.attn.proj.weight"};
+    alore_weights *w[4];
+    for (int i = 0; i < 4; ++i) w[i] = t_load(&ctx, "build/cli", files[i]);
+    for (int k = 0; k < 2 && w[0] && w[1] && w[2] && w[3]; ++k) {
+        double apart = 0, most = 0;
+        const size_t count = alore_weights_find(w[0], names[k])->bytes / 4;
+        for (size_t j = 0; j < count; ++j) {
+            float v[4];
+            for (int i = 0; i < 4; ++i) (void)alore_tensor_read(alore_weights_find(w[i], names[k]), j, 1, &v[i]);
+            const double sum = (double)v[1] - (double)v[0] + (double)v[2] - (double)v[0];
+            apart = fmax(apart, fabs((double)v[3] - (double)v[0] - sum));
+            most = fmax(most, fabs(sum));
+        }
+        ok(most > 1e-3 && apart <= 4 * EPS, "%s: updates of experts 0 and 1 are off by %g of %g", names[k], apart,
+           most); /* four roundings of weights below 1 */
+    }
+    t_end(&ctx, &heap);
+    static const char *const wrong[][2] = {{"4", "experts 0 to 3, not 4"}, {"1-", "no list"}, {"x", "no list"},
+                                           {"2-1", "no list"}, {"", "not a text"}, {"1,,2", "no list"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+        const int status = t_shell("./alore eval --weights base.safetensors --adapter e.st --data io.safetensors -q "
+                                   "--experts '%s'", wrong[i][0]);
+        ok_cli(status == (i ? 2 : 1) && strstr(t_wrote("err"), wrong[i][1]), "%s: %d, %s", wrong[i][0], status,
+               t_wrote("err"));
+    }
+    ok_cli(t_shell("./alore train --weights base.safetensors --data io.safetensors --attach lora@qkv --steps 0 -q --out "
+                   "l.st && ./alore eval --weights base.safetensors --adapter l.st --data io.safetensors -q --experts 0")
+               == 1 && strstr(t_wrote("err"), "no experts"), "%s", t_wrote("err"));
+}
+
+#define T_SPT \
+    "./alore search spt --weights base.safetensors --data io.safetensors --batch 3 --batches 2 --rank 4 "
+#define T_GLORA                                                                                             \
+    "./alore search glora --weights base.safetensors --data io.safetensors --val io.safetensors --batch 3 " \
+    "--rank 2 --population 8 --top 3 --mutate 3 --cross 3 --seed 3 "
+
+/* SPT: scores are squared gradients of the mean loss; the file trains, evaluates and merges; bad input is told. */
+static void t_cli_spt(void)
+{
+    alore_ctx ctx;
+    t_heap heap;
+    alore_vit_config c;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_model *m = NULL;
+    alore_plan *p = NULL;
+    alore_run *run = NULL;
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell(T_SPT
+                    "--tau 100 --budget 3000 --head-init keep --shuffle off --scores s.st --json --out a.st"),
+           "%s", t_wrote("err"));
+    ok_cli(strstr(t_wrote("out"), "\"budget\":3000,\"tau\":") && strstr(t_wrote("out"), "\"matrices\":") &&
+               strstr(t_wrote("out"), "\"total\":") && strstr(t_wrote("out"), ";unfreeze@head\"}"),
+           "%s", t_wrote("out"));
+    t_begin(&ctx, &heap);
+    alore_weights *base = t_load(&ctx, "build/cli", "base.safetensors"),
+                  *io = t_load(&ctx, "build/cli", "io.safetensors");
+    alore_weights *scores = t_load(&ctx, "build/cli", "s.st");
+    o.train = true;
+    o.batch = 3;
+    o.dtype = ALORE_F64;
+    alore_status s = alore_vit_parse(&ctx, alore_weights_meta(base, "alore.backbone"), &c, NULL);
+    if (s == ALORE_OK) s = alore_model_create(&ctx, &m);
+    if (s == ALORE_OK) s = alore_attach(m, "unfreeze@*");
+    if (s == ALORE_OK) {
+        alore_id x = alore_input(m, "image", ALORE_F32, c.height * c.width, 3);
+        alore_id y = alore_vit(m, x, &c), label = alore_input(m, "label", ALORE_I32, 1, 1);
+        alore_output(m, "loss", alore_loss_xent(m, y, label, 0));
+        s = alore_model_finish(m);
+    }
+    if (s == ALORE_OK) s = alore_plan_create(m, &o, &p);
+    if (s == ALORE_OK) s = alore_run_create(p, base, &run);
+    if (ok(s == ALORE_OK && scores, "%s", ctx.error.text)) {
+        int found = 0;
+        t_take_images(run, io, 0, 3);
+        memcpy(alore_run_input(run, "label"), alore_weights_find(io, "label")->data, 12);
+        ok(alore_backward(run, 0) == ALORE_OK, "%s", ctx.error.text);
+        const float *g = alore_grads(run, NULL);
+        for (int i = 0; i < alore_param_count(p); ++i) { /* two batches are alike: 2 (g / 3)^2 */
+            alore_param_info q = alore_param_at(p, i);
+            const alore_tensor *t = alore_weights_find(scores, q.name);
+            double apart = 0, most = 1e-9;
+            ok(!t == !search_is_candidate(q.name) && (!t || t->bytes == 4 * q.count), "%s: scored or not",
+               q.name);
+            found += t != NULL;
+            for (size_t k = 0; t && k < q.count; ++k) {
+                float have;
+                const double v = t_value(p, g, q.first + k) / 3;
+                if (!alore_tensor_read(t, k, 1, &have)) have = -1;
+                apart = fmax(apart, fabs((double)have - 2 * v * v));
+                most = fmax(most, 2 * v * v);
+            }
+            ok(!t || apart <= 1e-4 * most, "%s: scores off by %g of %g", q.name, apart, most);
+        }
+        ok(found == 3 * 12 + 2, "%d tensors", found);
+        alore_weights *adapter = t_load(&ctx, "build/cli", "a.st");
+        for (int i = found = 0; i < alore_weights_count(adapter);
+             ++i) { /* the entries are the best of the matrix */
+            const alore_tensor *t = alore_weights_at(adapter, i);
+            const char *end = strstr(t->name, ".sparse.index");
+            char name[80];
+            if (!end || strstr(t->name, "qkv")) continue; /* whose thirds are by themselves */
+            snprintf(name, sizeof name, "%.*s.weight", (int)(end - t->name), t->name);
+            const alore_tensor *of = alore_weights_find(scores, name);
+            const size_t count = of->bytes / 4, cols = (size_t)of->dims[1], entries = (size_t)t->dims[0];
+            bool *chosen = (bool *)calloc(count, 1);
+            float least = 1e30f, most = 0, v, at[2];
+            bool rising = t->dtype == ALORE_I32 && t->rank == 2 && t->dims[1] == 2;
+            for (size_t k = 0, last = 0; k < entries && alore_tensor_read(t, 2 * k, 2, at); ++k) {
+                const size_t place = (size_t)at[0] * cols + (size_t)at[1];
+                rising = rising && (size_t)at[1] < cols && place < count && (!k || place > last);
+                chosen[rising ? place : 0] = true;
+                last = place;
+            }
+            for (size_t k = 0; k < count && alore_tensor_read(of, k, 1, &v); ++k) {
+                if (chosen[k] && v < least) least = v;
+                if (!chosen[k] && v > most) most = v;
+            }
+            ok(rising && least >= most, "%s: the least chosen %g, the most left %g", t->name, (double)least,
+               (double)most);
+            free(chosen);
+            ++found;
+        }
+        ok(found > 3, "%d matrices with entries", found);
+    }
+    t_end(&ctx, &heap);
+
+    static const char *const others[] = {"--threads 1", "--threads 3", "--memory 900K"};
+    for (size_t i = 0; i < 3; ++i)
+        ok_cli(
+            !t_shell(T_SPT
+                     "--tau 100 --budget 3000 --head-init keep --shuffle off --scores o.st %s --out b.st && "
+                     "cmp s.st o.st && cmp a.st b.st",
+                     others[i]),
+            "%s: %s%s", others[i], t_wrote("out"), t_wrote("err"));
+    ok_cli(strstr(t_wrote("err"), "groups of blocks"), "%s", t_wrote("err"));
+    static const char *const budgets[] = {"60", "300", "1200", "4000"};
+    for (size_t i = 0; i < 4; ++i)
+        ok_cli(!t_shell(T_SPT "--classes 9 --data 'io.safetensors[0:1]' --tau %d --budget %s --out c.st -q "
+                              "&& ./alore train "
+                              "--weights base.safetensors --data 'io.safetensors[0:1]' --init-adapter c.st "
+                              "--steps 2 -q --out t.st "
+                              "&& ./alore merge --weights base.safetensors --adapter t.st --out m.st -q && "
+                              "./alore eval --weights "
+                              "m.st --data 'io.safetensors[0:1]' -q",
+                        i < 2 ? 10 : 100, budgets[i]),
+               "budget %s: %s", budgets[i], t_wrote("err"));
+    ok_cli(
+        !t_shell(
+            "./alore train --weights base.safetensors --data io.safetensors --init-adapter a.st --steps 0 -q "
+            "--out "
+            "t.st && ./alore eval --weights base.safetensors --adapter t.st --data io.safetensors -q >x && "
+            "./alore eval --weights base.safetensors --data io.safetensors -q >y && "
+            "sed -i 's/\\(loss .*[.].....\\).*/\\1/' x y && cmp x y"),
+        "a fresh adapter changes nothing: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(t_shell(T_SPT "--budget 3000 --memory 10K --out z.st") == 1 &&
+               strstr(t_wrote("err"), "--memory: ") && !t_exists("z.st"),
+           "%s", t_wrote("err"));
+}
+
+/* GLoRA: one result for any number of threads, sizes within bounds, what is written is what was scored, a saved
+ * supernet is searched again, retraining is a training. */
+static void t_cli_glora(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(
+        !t_shell(
+            T_GLORA
+            "--steps 6 --generations 4 --lr 0.01 --threads 1 --supernet s.st --log l1 --json --out a.st >a"),
+        "%s", t_wrote("err"));
+    ok_cli(!t_shell("grep -c '\"generation\"' l1 | grep -x 4 && grep -c '\"step\"' l1 | grep -x 6 && grep "
+                    "'\"evaluated\":32,' a "
+                    "&& grep '\"steps\":6,' a"),
+           "%s", t_wrote("out"));
+    ok_cli(!t_shell(T_GLORA "--steps 6 --generations 4 --lr 0.01 --threads 2 --json --out b.st -q >b && cmp "
+                            "a.st b.st && cmp a b"),
+           "threads: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell(T_GLORA "--epochs 0 --init-adapter s.st --generations 4 --out b.st -q && cmp a.st b.st"),
+           "searched again: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell(
+               "./alore eval --weights base.safetensors --adapter a.st --data io.safetensors -q --json >e && "
+               "sed 's/.*\"search_top1\":\\([^,]*\\),.*/\\1/' a >x && sed 's/{\"top1\":\\([^,]*\\),.*/\\1/' "
+               "e >y && "
+               "cmp x y && ./alore merge --weights base.safetensors --adapter a.st --out m.st -q"),
+           "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(
+        !t_shell(T_GLORA
+                 "--steps 2 --generations 3 --least 2000 --most 4000 --json --log l --out b.st -q && "
+                 "! grep -o '\"best_parameters\":[0-9]*' l | cut -d: -f2 | awk '$1<2000||$1>4000' | grep ."),
+        "%s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell(
+               T_GLORA
+               "--epochs 0 --init-adapter s.st --generations 4 --retrain 4 --lr 0.02 --schedule constant "
+               "--out r.st -q && ./alore train --weights base.safetensors --data io.safetensors "
+               "--init-adapter a.st "
+               "--epochs 4 --batch 3 --seed 3 --lr 0.02 --schedule constant --out t.st -q && cmp r.st t.st"),
+           "retrained: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(t_shell(T_GLORA "--steps 1 --least 13849 --out z.st -q") == 1 && !t_exists("z.st"), "%s",
+           t_wrote("err"));
+    ok_cli(strstr(t_wrote("err"), "--least: 13849 is more than the largest subnet has, 13848"), "%s",
+           t_wrote("err"));
+    ok_cli(
+        !t_shell(T_GLORA "--epochs 0 --init-adapter s.st --generations 2 --most 40 --out b.st -q --json") &&
+            strstr(t_wrote("out"), "\"parameters\":"),
+        "%s", t_wrote("err"));
+    ok_cli(t_shell(T_GLORA "--steps 9 --lr 1e6 --optimizer sgd --out z.st -q") == 1 && !t_exists("z.st"),
+           "%s", t_wrote("err"));
+}
 /* How far tensor `name` of a file of the last commands is from a reference: the largest difference over the
  * largest number; 1e9 where something is missing. */
 static double t_file_apart(alore_ctx *ctx, const char *file, const char *name, const alore_tensor *ref)
@@ -7624,17 +9037,21 @@ static const t_row t_rows[] = {
     T(safetensors_flips) T(safetensors_errors) T(safetensors_many) T(safetensors_values)
     T(safetensors_alignment) T(safetensors_bytes) T(safetensors_roundtrip) T(safetensors_add)
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
-    T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_good) T(rules_sites)
+    T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_bare) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
     T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
-    T(plan_fused) T(plan_demand) T(plan_exact)
+    T(plan_fused) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
-    T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
-    T(adapters) T(wrong_base) T(merge_random) T(merge_identity) T(merge_refused) T(merge_types)
-    T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(interop_vit) T(pixels_resize)
-    T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(cli_errors)
+    T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
+    T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
+    T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
+    T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent) T(merge_types)
+    T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
+    T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
+    T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
-    T(cli_hostile) T(cli_golden) T(cli_peft) T(cli_names) T(cli_peft_refused) T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
+    T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused)
+    T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)
 };

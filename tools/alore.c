@@ -12,7 +12,9 @@
 #define ALORE_IMPLEMENTATION
 #include "../alore.h"
 #include "bench.h"
+#include "data.h"
 #include "peft.h"
+#include "search.h"
 #include <float.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,14 +23,15 @@
 
 typedef struct settings {
     const char *weights, *backbone, *attach, *adapter, *data, *val, *transform, *out;
-    const char *init_adapter, *checkpoint, *resume, *log;
+    const char *init_adapter, *experts, *checkpoint, *resume, *log, *scores, *supernet;
     int64_t threads, classes, batch, steps, accumulate, every;
+    int64_t budget, batches, tau, rank, population, generations, top, mutate, cross, least, most;
     uint64_t seed, memory, cache;
     double epochs, lr, lr_min, decay, eps, momentum, clip, smoothing, drop_path, tolerance;
-    double betas[2];
+    double betas[2], alpha, beta, probability, retrain;
     double warmup[2]; /* steps, or with [1] passes */
     int isa, precision, head_init, recompute, store, optimizer, decay_what, schedule, shuffle;
-    int keep, dtype, as, names, cache_type; /* indices into the words of their options */
+    int keep, dtype, as, names, cache_type, structured; /* indices into the words of their options */
     bool json, quiet, help, any_base, train, records, features, drop_last, quick, serve, frozen;
 } settings;
 
@@ -39,7 +42,7 @@ typedef struct block { /* memory that lives as long as the call */
 
 typedef struct app {
     settings set;
-    uint64_t given; /* bit i: option i of the table stands on the command line */
+    bool given[96]; /* option i of the table stands on the command line */
     const struct command *command;
     const char *operand; /* the argument that is no option, or NULL */
     alore_ctx ctx;
@@ -47,6 +50,7 @@ typedef struct app {
     block *blocks;
     double shown; /* when progress was last shown */
     bool line;    /* a line of progress stands on the terminal */
+    bool inner;   /* progress is told by what goes on around */
     char message[1600];
 } app;
 
@@ -62,9 +66,11 @@ typedef struct command {
 enum {
     C_INFO = 1, C_SITES = 2, C_PLAN = 4, C_TRAIN = 8, C_EVAL = 16, C_PREDICT = 32, C_MERGE = 64,
     C_EXPORT = 128, C_COUNT = 256, C_HELP = 512, C_BENCH = 1024,
+    C_SPT = 1 << 14, C_GLORA = 1 << 15, C_SEARCH = C_SPT | C_GLORA, /* the two kinds of a search */
     C_ADAPTER = C_EVAL | C_PREDICT | C_MERGE | C_EXPORT,
-    C_DATA = C_TRAIN | C_EVAL | C_PREDICT,
-    C_NET = C_SITES | C_PLAN | C_TRAIN | C_ADAPTER | C_COUNT | C_BENCH,
+    C_LEARN = C_TRAIN | C_GLORA,
+    C_DATA = C_TRAIN | C_EVAL | C_PREDICT | C_SEARCH,
+    C_NET = C_SITES | C_PLAN | C_TRAIN | C_ADAPTER | C_COUNT | C_BENCH | C_SEARCH,
     C_ALL = C_NET | C_INFO | C_HELP
 };
 /* clang-format on */
@@ -181,7 +187,7 @@ static void progress(app *a, const char *what, double done, double total, double
     bool tty = isatty(2) != 0;
     double t = now(), spent = t - start, left = done > 0 ? spent * (total - done) / done : 0;
     if (left > 1e6) left = 1e6;
-    if (a->set.quiet || t - a->shown < (tty ? 0.1 : 5)) return;
+    if (a->set.quiet || a->inner || t - a->shown < (tty ? 0.1 : 5)) return;
     a->shown = t;
     for (int i = 0; i < 24; ++i) bar[i] = total > 0 && i < 24 * done / total ? '#' : '.';
     bar[24] = 0;
@@ -383,44 +389,48 @@ static const option options[] = {
      "what learns where: \"alore:rank=4@qkv|fc1;unfreeze@head\""},
     {"--adapter", "FILE", TEXT, AT(adapter), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN,
      "brings its rules, its head and the fingerprint of its base; or a folder of PEFT"},
-    {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN | C_TRAIN,
+    {"--experts", "LIST", TEXT, AT(experts), 0, 0, NULL, C_ADAPTER,
+     "only these of the adapter's experts (alore, kron, mlae, kadaptation), from 0: \"0,2-3\""},
+    {"--any-base", NULL, FLAG, AT(any_base), 0, 0, NULL, C_ADAPTER | C_SITES | C_PLAN | C_LEARN,
      "take the adapter though it was made for another base"},
     {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
      "FILE.safetensors, DIR, list:FILE[,root=DIR], idx:IMAGES,LABELS, cifar10:DIR, "
      "cifar100:DIR, and [a:b] behind any of them"},
-    {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_TRAIN, "evaluate after every pass"},
+    {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_LEARN, "evaluate after every pass"},
     {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA | C_BENCH,
      "resize=HxW[:bilinear|bicubic], short=N[:..], crop=N|HxW, mean=M, std=S, joined by "
      "commas; else the checkpoint's, else the family's"},
-    {"--out", "PATH", TEXT, AT(out), 0, 0, NULL, C_TRAIN | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
+    {"--out", "PATH", TEXT, AT(out), 0, 0, NULL,
+     C_TRAIN | C_SEARCH | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
     {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA | C_BENCH, "samples at a time"},
-    {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_TRAIN,
+    {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_LEARN,
      "start from these parameters, the frozen ones, too; or from a folder of PEFT"},
-    {"--epochs", "E", REAL, AT(epochs), 0, 1e6, "10", C_TRAIN, "passes over the data"},
-    {"--steps", "S", WHOLE, AT(steps), 0, 1e9, NULL, C_TRAIN | C_BENCH,
+    {"--epochs", "E", REAL, AT(epochs), 0, 1e6, "10", C_LEARN, "passes over the data"},
+    {"--steps", "S", WHOLE, AT(steps), 0, 1e9, NULL, C_LEARN | C_BENCH,
      "steps, in place of --epochs; bench: how many are timed, 1 to 64, else 5"},
-    {"--accumulate", "N", WHOLE, AT(accumulate), 1, 1 << 20, "1", C_TRAIN, "batches to a step"},
-    {"--optimizer", "adamw|sgd", WORD, AT(optimizer), 0, 0, "adamw", C_TRAIN | C_PLAN | C_BENCH, ""},
-    {"--lr", "X", REAL, AT(lr), 0, 1e6, "1e-3", C_TRAIN, "learning rate"},
-    {"--weight-decay", "X", REAL, AT(decay), 0, 1e6, "0", C_TRAIN,
+    {"--accumulate", "N", WHOLE, AT(accumulate), 1, 1 << 20, "1", C_LEARN, "batches to a step"},
+    {"--optimizer", "adamw|sgd", WORD, AT(optimizer), 0, 0, "adamw", C_LEARN | C_PLAN | C_BENCH, ""},
+    {"--lr", "X", REAL, AT(lr), 0, 1e6, "1e-3", C_LEARN, "learning rate"},
+    {"--weight-decay", "X", REAL, AT(decay), 0, 1e6, "0", C_LEARN,
      "AdamW: decoupled; SGD: added to the gradient"},
-    {"--decay", "all|matrices", WORD, AT(decay_what), 0, 0, "all", C_TRAIN, "what decays"},
-    {"--betas", "A,B", PAIR, AT(betas), 0, 0.9999999, "0.9,0.999", C_TRAIN, "of AdamW"},
-    {"--eps", "X", REAL, AT(eps), 0, 1, "1e-8", C_TRAIN, "of AdamW"},
-    {"--momentum", "X", REAL, AT(momentum), 0, 0.9999999, "0", C_TRAIN | C_PLAN | C_BENCH, "of SGD"},
-    {"--schedule", "constant|cosine", WORD, AT(schedule), 0, 0, "cosine", C_TRAIN, ""},
-    {"--warmup", "STEPS|xE", WARMUP, AT(warmup), 0, 1e9, "0", C_TRAIN, "steps, or E passes, of rising rate"},
-    {"--lr-min", "X", REAL, AT(lr_min), 0, 1e6, "0", C_TRAIN, "where the cosine ends"},
-    {"--clip", "NORM", REAL, AT(clip), 0, 1e30, "0", C_TRAIN, "longest gradient, 0: any"},
-    {"--smoothing", "X", REAL, AT(smoothing), 0, 0.9999999, "0", C_TRAIN, "of the labels"},
-    {"--drop-path", "X", REAL, AT(drop_path), 0, 0.9999999, "0", C_TRAIN, "of the last block"},
-    {"--shuffle", "on|off", WORD, AT(shuffle), 0, 0, "on", C_TRAIN, "order of each pass"},
-    {"--drop-last", NULL, FLAG, AT(drop_last), 0, 0, NULL, C_TRAIN,
+    {"--decay", "all|matrices", WORD, AT(decay_what), 0, 0, "all", C_LEARN, "what decays"},
+    {"--betas", "A,B", PAIR, AT(betas), 0, 0.9999999, "0.9,0.999", C_LEARN, "of AdamW"},
+    {"--eps", "X", REAL, AT(eps), 0, 1, "1e-8", C_LEARN, "of AdamW"},
+    {"--momentum", "X", REAL, AT(momentum), 0, 0.9999999, "0", C_LEARN | C_PLAN | C_BENCH, "of SGD"},
+    {"--schedule", "constant|cosine", WORD, AT(schedule), 0, 0, "cosine", C_LEARN, ""},
+    {"--warmup", "STEPS|xE", WARMUP, AT(warmup), 0, 1e9, "0", C_LEARN, "steps, or E passes, of rising rate"},
+    {"--lr-min", "X", REAL, AT(lr_min), 0, 1e6, "0", C_LEARN, "where the cosine ends"},
+    {"--clip", "NORM", REAL, AT(clip), 0, 1e30, "0", C_LEARN, "longest gradient, 0: any"},
+    {"--smoothing", "X", REAL, AT(smoothing), 0, 0.9999999, "0", C_LEARN, "of the labels"},
+    {"--drop-path", "X", REAL, AT(drop_path), 0, 0.9999999, "0", C_TRAIN | C_SEARCH, "of the last block"},
+    {"--shuffle", "on|off", WORD, AT(shuffle), 0, 0, "on", C_TRAIN | C_SEARCH, "order of each pass"},
+    {"--drop-last", NULL, FLAG, AT(drop_last), 0, 0, NULL, C_LEARN,
      "leave out what does not fill the last batch of a pass"},
     {"--train", NULL, FLAG, AT(train), 0, 0, NULL, C_PLAN | C_BENCH, "training, not inference"},
-    {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep", C_TRAIN | C_PLAN | C_BENCH,
+    {"--recompute", "keep|blocks|fit", WORD, AT(recompute), 0, 0, "keep",
+     C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
      "keep activations, keep block inputs, or the least that fits --memory"},
-    {"--store", "f32|bf16|small", WORD, AT(store), 0, 0, "f32", C_TRAIN | C_PLAN | C_BENCH,
+    {"--store", "f32|bf16|small", WORD, AT(store), 0, 0, "f32", C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
      "what waits for the backward; small: bf16, and slopes of activations in 8 bits"},
     {"--store-frozen", NULL, FLAG, AT(frozen), 0, 0, NULL, C_TRAIN,
      "the adapter holds random frozen tensors, too, not only the seed that makes them"},
@@ -429,17 +439,39 @@ static const option options[] = {
      "the state of training, written at the end and every --every steps"},
     {"--every", "STEPS", WHOLE, AT(every), 1, 1e9, NULL, C_TRAIN, "needs --checkpoint"},
     {"--resume", "FILE", TEXT, AT(resume), 0, 0, NULL, C_TRAIN, "go on from a checkpoint"},
-    {"--keep", "last|best", WORD, AT(keep), 0, 0, "last", C_TRAIN, "best by top-1 on --val"},
+    {"--keep", "last|best", WORD, AT(keep), 0, 0, "last", C_LEARN, "best by top-1 on --val"},
     {"--cache", "BYTES[K|M|G]", BYTES, AT(cache), 0, 0, NULL, C_TRAIN,
      "keep what the layers below the first adapter make of each item, as many as fit; beside --memory"},
     {"--cache-type", "f32|bf16", WORD, AT(cache_type), 0, 0, "f32", C_TRAIN,
      "f32 changes no bit; bf16 takes half and rounds"},
-    {"--log", "FILE", TEXT, AT(log), 0, 0, NULL, C_TRAIN, "one JSON object for each step"},
+    {"--log", "FILE", TEXT, AT(log), 0, 0, NULL, C_LEARN, "one JSON object for each step"},
     {"--features", NULL, FLAG, AT(features), 0, 0, NULL, C_PREDICT, "write the head's input, too"},
     {"--dtype", "f32|f16|bf16", WORD, AT(dtype), 0, 0, NULL, C_MERGE,
      "type of the tensors that change; else as they are"},
     {"--tolerance", "X", REAL, AT(tolerance), 0, 1, "1e-5", C_MERGE,
      "largest relative difference of merged and unmerged sites, as stored; else the exact matrix is judged"},
+    {"--budget", "N", WHOLE, AT(budget), 1, 1e9, NULL, C_SPT, "numbers that may learn, without the head"},
+    {"--rank", "R", WHOLE, AT(rank), 1, 65536, NULL, C_SEARCH, "of the LoRA (8), of the supernet (4)"},
+    {"--structured", "lora", WORD, AT(structured), 0, 0, "lora", C_SPT, "what a sensitive matrix gets"},
+    {"--batches", "N", WHOLE, AT(batches), 1, 1e6, "16", C_SPT, "that the sensitivities are summed over"},
+    {"--alpha", "X", REAL, AT(alpha), 1e-6, 1e6, "10", C_SPT,
+     "a matrix gets a LoRA of P numbers where P/X of its entries or more are chosen"},
+    {"--beta", "X", REAL, AT(beta), 1e-6, 1e6, "5", C_SPT, "a vector learns whole where 1/X of it is chosen"},
+    {"--tau", "N", WHOLE, AT(tau), 1, 1e8, "20000", C_SPT,
+     "the N, 2 N, .. 79 N most sensitive entries are tried; the total next to the budget is taken"},
+    {"--scores", "FILE", TEXT, AT(scores), 0, 0, NULL, C_SPT, "write all sensitivities, by tensor"},
+    {"--least", "N", WHOLE, AT(least), 0, 1e9, "0", C_GLORA, "numbers of a subnet, without the head"},
+    {"--most", "N", WHOLE, AT(most), 1, 1e9, NULL, C_GLORA, "the same, at most; else any"},
+    {"--population", "N", WHOLE, AT(population), 1, 1e5, "50", C_GLORA, "subnets of a generation"},
+    {"--generations", "N", WHOLE, AT(generations), 1, 1e5, "20", C_GLORA, "the first is random"},
+    {"--top", "N", WHOLE, AT(top), 1, 1e5, "10", C_GLORA, "the best so far, which are parents"},
+    {"--mutate", "N", WHOLE, AT(mutate), 0, 1e5, "25", C_GLORA, "mutants of a generation"},
+    {"--cross", "N", WHOLE, AT(cross), 0, 1e5, "25", C_GLORA, "children of two; random subnets fill up"},
+    {"--probability", "X", REAL, AT(probability), 0, 1, "0.2", C_GLORA,
+     "of a mutant's gene to be drawn anew"},
+    {"--retrain", "E", REAL, AT(retrain), 0, 1e6, "0", C_GLORA, "passes over the data with the best subnet"},
+    {"--supernet", "FILE", TEXT, AT(supernet), 0, 0, NULL, C_GLORA,
+     "write the trained supernet; --init-adapter FILE --epochs 0 searches it again"},
     {"--quick", NULL, FLAG, AT(quick), 0, 0, NULL, C_BENCH, "small shapes and few samples: does it run?"},
     {"--serve", NULL, FLAG, AT(serve), 0, 0, NULL, C_BENCH,
      "NETWORK: say READY, then answer each line with the seconds of one step, q with the peak memory"},
@@ -468,7 +500,7 @@ static int find_option(const char *name, size_t n)
 
 static bool is_given(const app *a, const char *name)
 {
-    return a->given >> find_option(name, strlen(name)) & 1;
+    return a->given[find_option(name, strlen(name))];
 }
 
 /* A finite decimal number up to `end`, which a NUL or a comma follows. */
@@ -606,7 +638,7 @@ static int parse_option(app *a, int argc, char **argv, int *i)
         value = argv[++*i];
     }
     if (!set_field(&a->set, o, value ? value : "")) return fail_value(a, o, value);
-    a->given |= (uint64_t)1 << at;
+    a->given[at] = true;
     return 0;
 }
 
@@ -617,11 +649,11 @@ static int check_options(app *a)
     char list[200], *name;
     snprintf(list, sizeof list, "%s", a->command->required);
     for (name = strtok(list, " "); name; name = strtok(NULL, " "))
-        if (!is_given(a, name))
+        if (!is_given(a, name) && !(s->init_adapter && !strcmp(name, "--attach")))
             return fail(a, 2, name, "missing; alore %s %s", a->command->name, a->command->usage);
     if (!alore_isa_name((alore_isa)s->isa)) return fail(a, 2, "--isa", "this CPU or build has not got it");
-    if (s->precision == 2 && a->command->bit == C_TRAIN)
-        return fail(a, 2, "--precision", "i8 is for inference; train allows f32 and bf16");
+    if (s->precision == 2 && a->command->bit & (C_TRAIN | C_SEARCH))
+        return fail(a, 2, "--precision", "i8 is for inference; %s allows f32 and bf16", a->command->name);
     if (s->attach && s->adapter) return fail(a, 2, "--attach", "either --attach or --adapter");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
@@ -633,13 +665,36 @@ static int check_options(app *a)
     return 0;
 }
 
+/* The kind of a search, and that its options are its own. */
+static int check_search(app *a)
+{
+    settings *s = &a->set;
+    const bool spt = a->operand && !strcmp(a->operand, "spt"),
+               glora = a->operand && !strcmp(a->operand, "glora");
+    if (!a->operand) return fail(a, 2, "search", "its kind is missing; alore search %s", a->command->usage);
+    if (!spt && !glora) return fail(a, 2, a->operand, "no kind of search; there are spt, glora");
+    for (int i = 0; i < OPTIONS; ++i)
+        if (a->given[i] && !(options[i].commands & (spt ? C_SPT : C_GLORA)))
+            return fail(a, 2, options[i].name, "is of search %s", spt ? "glora" : "spt");
+    if (!is_given(a, "--rank")) s->rank = spt ? 8 : 4;
+    if (spt && !s->budget) return fail(a, 2, "--budget", "missing: how many numbers may learn");
+    if (spt && is_given(a, "--head-init") && s->head_init == 0)
+        return fail(a, 2, "--head-init",
+                    "zero: no gradient passes such a head; normal (the default) or keep");
+    if (glora && !s->val) return fail(a, 2, "--val", "missing: subnets are told apart by it");
+    if (glora && s->most && s->most < s->least)
+        return fail(a, 2, "--most", "%lld is less than --least %lld", (long long)s->most,
+                    (long long)s->least);
+    return 0;
+}
+
 static int parse(app *a, int argc, char **argv)
 {
+    int rc;
     for (int i = 2; i < argc; ++i) {
-        bool operand = a->command->bit & (C_INFO | C_HELP) && !a->operand;
+        bool operand = a->command->bit & (C_INFO | C_HELP | C_SEARCH) && !a->operand;
         if (argv[i][0] == '-' && argv[i][1]) {
-            int rc = parse_option(a, argc, argv, &i);
-            if (rc) return rc;
+            if ((rc = parse_option(a, argc, argv, &i))) return rc;
         } else if (operand)
             a->operand = argv[i];
         else
@@ -648,6 +703,7 @@ static int parse(app *a, int argc, char **argv)
     if (a->set.help || a->command->bit == C_HELP) return 0;
     if (a->command->bit == C_INFO && !a->operand)
         return fail(a, 2, "info", "the file is missing; alore info FILE");
+    if (a->command->bit == C_SEARCH && (rc = check_search(a))) return rc;
     return check_options(a);
 }
 
@@ -746,6 +802,72 @@ static int open_adapter(app *a, network *n, const char *path)
     return 0;
 }
 
+/* Is expert i in a list such as "0,2-3"? *most is the largest it names; false, and *most -1, for no list. */
+static bool lists_expert(const char *list, long i, long *most)
+{
+    bool found = false;
+    *most = -1;
+    for (const char *at = list;; ++at) {
+        char *end;
+        const long first = strtol(at, &end, 10);
+        long last = first;
+        bool fine = *at >= '0' && *at <= '9';
+        if (fine && *end == '-') {
+            at = end + 1;
+            last = strtol(at, &end, 10);
+            fine = *at >= '0' && *at <= '9';
+        }
+        if (!fine || last < first || last > 65535 || (*end && *end != ',')) {
+            *most = -1;
+            return false;
+        }
+        found = found || (i >= first && i <= last);
+        if (last > *most) *most = last;
+        at = end;
+        if (!*at) return found;
+    }
+}
+
+/* The adapter with the experts of --experts alone: of the others the tensor whose leading extent counts them is
+ * zero. Nothing is scaled up for those that are gone. */
+static int keep_experts(app *a, network *n)
+{
+    static const char *const of[] = {".alore.D", ".kron.W", ".mlae.lambda", ".kadaptation.q.D", ".kadaptation.v.D"};
+    alore_weights *kept = NULL;
+    const char *key, *value;
+    long most;
+    int rc = 0, found = 0;
+    if (!a->set.experts || !n->adapter) return 0;
+    (void)lists_expert(a->set.experts, 0, &most);
+    if (most < 0) return fail(a, 2, "--experts", "%s is no list of experts; \"0,2-3\" is one", a->set.experts);
+    if (alore_weights_create(&a->ctx, &kept)) return fail_library(a, 1, "memory");
+    for (int i = 0; !rc && i < alore_weights_count(n->adapter); ++i) {
+        alore_tensor t = *alore_weights_at(n->adapter, i);
+        const size_t length = strlen(t.name);
+        bool counts = false;
+        for (size_t k = 0; k < sizeof of / sizeof *of; ++k)
+            counts = counts || (length > strlen(of[k]) && !strcmp(t.name + length - strlen(of[k]), of[k]));
+        const size_t experts = counts && t.rank ? (size_t)t.dims[0] : 0, each = experts ? t.bytes / experts : 0;
+        if (experts && (size_t)most >= experts)
+            return fail(a, 1, "--experts", "%s has experts 0 to %zu, not %ld", t.name, experts - 1, most);
+        char *data = experts ? (char *)take(a, 1, t.bytes) : NULL;
+        if (experts && !data) return 1;
+        for (size_t k = 0; k < experts; ++k)
+            if (lists_expert(a->set.experts, (long)k, &most))
+                memcpy(data + k * each, (const char *)t.data + k * each, each);
+        if (experts) t.data = data;
+        found += experts > 0;
+        if (alore_weights_add(kept, &t)) rc = fail_library(a, 1, t.name);
+    }
+    for (int i = 0; !rc && i < alore_weights_meta_count(n->adapter); ++i) {
+        alore_weights_meta_at(n->adapter, i, &key, &value);
+        if (alore_weights_set_meta(kept, key, value)) rc = fail_library(a, 1, key);
+    }
+    if (!rc && !found) rc = fail(a, 1, "--experts", "the adapter has no experts");
+    n->adapter = kept;
+    return rc;
+}
+
 /* Load what the options name and find the architecture. */
 static int open_network(app *a, network *n, const char *adapter)
 {
@@ -756,8 +878,9 @@ static int open_network(app *a, network *n, const char *adapter)
         return fail(a, 2, "--weights", "missing: a checkpoint, or --backbone SPEC");
     int rc = s->weights ? open_base(a, s->weights, &n->disk, &n->file, &n->names) : 0;
     if (!rc && adapter) rc = open_adapter(a, n, adapter);
+    if (!rc) rc = keep_experts(a, n);
     if (rc) return rc;
-    if (n->file && (adapter || a->command->bit == C_TRAIN))
+    if (n->file && (adapter || a->command->bit & (C_TRAIN | C_SEARCH)))
         n->fingerprint = alore_weights_fingerprint(n->file);
     rc = check_base(a, n);
     return rc ? rc : find_config(a, n);
@@ -1408,8 +1531,8 @@ static int open_cache(trainer *t)
     return 0;
 }
 
-/* Open all that training reads; nothing is written yet. */
-static int open_training(trainer *t)
+/* Open the network and the data; nothing is written yet. */
+static int open_inputs(trainer *t)
 {
     app *a = t->a;
     const settings *s = &a->set;
@@ -1428,7 +1551,18 @@ static int open_training(trainer *t)
     const data_set *d = &t->data.data;
     if (d->test >= 0 && d->first + d->count > d->test)
         remark(a, "%s holds the test images, items %d and up, too", s->data, d->test);
-    if ((rc = plan_steps(t))) return rc;
+    return 0;
+}
+
+/* Open all that training reads, and build it. */
+static int open_training(trainer *t)
+{
+    app *a = t->a;
+    const settings *s = &a->set;
+    const data_set *d = &t->data.data;
+    int rc = open_inputs(t);
+    if (!rc) rc = plan_steps(t);
+    if (rc) return rc;
     set_optimizer(t);
     rc = make_machine(a, &t->n, s->attach, true, (int)s->batch, &t->m);
     if (!rc) rc = check_head(t);
@@ -1778,6 +1912,587 @@ static int run_export(app *a)
     put_end(&r);
     return 0;
 }
+
+/* ---- search spt ------------------------------------------------------------- */
+
+/* End a machine, and the packed base: kernels of other rules may want it otherwise. */
+static void close_machine(app *a, machine *m)
+{
+    alore_run_destroy(m->run);
+    alore_plan_destroy(m->plan);
+    alore_model_destroy(m->model);
+    alore_weights_destroy(a->packed);
+    a->packed = NULL;
+    memset(m, 0, sizeof *m);
+}
+
+typedef struct spt {
+    trainer *t;
+    alore_model *model; /* everything unfrozen: it knows sites, names, shapes */
+    alore_plan *plan;
+    float *sums; /* of all candidates, one tensor after the other */
+    size_t *at;  /* where parameter i of `plan` begins there; SIZE_MAX: no candidate */
+    search_part *parts;
+    int count, blocks, groups;
+    bool token;
+    size_t always, head, found; /* numbers of the class token, of the head; entries in `list` */
+    search_entry *list;
+    search_cost cost;
+    char *rules;
+} spt;
+
+static bool has_ending(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && !strcmp(name + n - m, end);
+}
+
+/* What may learn, and in which parts it is decided. */
+static int open_parts(spt *x)
+{
+    app *a = x->t->a;
+    alore_plan_opts o = ALORE_ZERO;
+    size_t total = 0;
+    int rc = build_model(a, &x->t->n, "unfreeze@*", false, &x->model);
+    if (rc) return rc;
+    if (alore_plan_create(x->model, &o, &x->plan)) return fail_library(a, 1, "plan");
+    const int params = alore_param_count(x->plan);
+    x->at = (size_t *)take(a, (size_t)params, sizeof *x->at);
+    x->parts = (search_part *)take(a, 3 * (size_t)params, sizeof *x->parts);
+    if (!x->at || !x->parts) return 1;
+    for (int i = 0; i < alore_site_count(x->model); ++i)
+        if (alore_site_at(x->model, i)->block >= x->blocks) x->blocks = alore_site_at(x->model, i)->block + 1;
+    for (int pass = 0; pass < 2; ++pass) {
+        if (pass && !(x->sums = (float *)take(a, total, sizeof *x->sums))) return 1;
+        total = 0;
+        x->count = 0;
+        for (int i = 0; i < params; ++i) {
+            alore_param_info info = alore_param_at(x->plan, i);
+            int n = search_parts(x->model, info, (int)a->set.rank, a->set.alpha, a->set.beta,
+                                 x->parts + x->count);
+            x->at[i] = n ? total : SIZE_MAX;
+            for (int k = 0; k < n && pass; ++k) {
+                search_part *p = &x->parts[x->count + k];
+                p->scores = x->sums + total + (size_t)p->first * (size_t)p->cols;
+            }
+            if (!strcmp(info.name, "cls_token")) x->token = true, x->always = info.count;
+            if (is_head(info.name) && !pass) x->head += info.count;
+            if (n) total += info.count;
+            x->count += n;
+        }
+    }
+    return 0;
+}
+
+/* Rules that unfreeze the candidates of group g: its blocks, and with the first all that stands outside. */
+static const char *group_rules(spt *x, int g)
+{
+    const int first = x->blocks * g / x->groups, end = x->blocks * (g + 1) / x->groups;
+    char *text = text_of(x->t->a, "unfreeze@*#%d-%d", first, end - 1);
+    for (int i = 0; i < alore_param_count(x->plan) && !g; ++i) {
+        const char *name = alore_param_at(x->plan, i).name;
+        if (x->at[i] != SIZE_MAX && strncmp(name, "blocks.", 7)) text = text_of(x->t->a, "%s|%s", text, name);
+    }
+    return text;
+}
+
+/* Groups of blocks that are trained by turns: the fewest that --memory allows. The scores, a number for each
+ * parameter, come on top. */
+static int open_groups(spt *x)
+{
+    app *a = x->t->a;
+    for (x->groups = 1; a->set.memory; ++x->groups) {
+        int rc = 0;
+        for (int g = 0; g < x->groups && !rc; ++g) {
+            machine m = {NULL, NULL, NULL};
+            if ((rc = build_model(a, &x->t->n, group_rules(x, g), true, &m.model))) return rc;
+            rc = make_plan(a, m.model, (int)a->set.batch, true, &m.plan);
+            alore_plan_destroy(m.plan);
+            alore_model_destroy(m.model);
+        }
+        if (!rc) break;
+        if (x->groups == x->blocks) return rc;
+    }
+    if (x->groups > 1)
+        remark(a, "--memory asks for %d groups of blocks, one pass over the batches for each", x->groups);
+    return 0;
+}
+
+/* Add the squares of the mean gradient to the sums, and forget it. */
+static int add_squares(spt *x)
+{
+    app *a = x->t->a;
+    const machine *m = &x->t->m;
+    alore_step_opts o = ALORE_ZERO;
+    const float *g = alore_grads(m->run, NULL), scale = 1.0f / (float)a->set.batch;
+    for (int i = 0, k = 0; i < alore_param_count(m->plan); ++i) {
+        alore_param_info info = alore_param_at(m->plan, i);
+        if (info.frozen) continue;
+        const int all = alore_param_count(x->plan);
+        for (int tries = 0; tries < all && strcmp(alore_param_at(x->plan, k).name, info.name); ++tries)
+            k = (k + 1) % all;
+        if (x->at[k] == SIZE_MAX) continue;
+        float *to = x->sums + x->at[k];
+        for (size_t j = 0; j < info.count; ++j) {
+            const float v = g[info.first + j] * scale;
+            to[j] += v * v;
+        }
+    }
+    return alore_step(m->run, &o, 0, NULL) ? fail_library(a, 1, "search") : 0;
+}
+
+/* Sensitivities: for each batch the squared gradient of its mean loss. */
+static int sum_squares(spt *x)
+{
+    trainer *t = x->t;
+    app *a = t->a;
+    const double start = now(), each = (double)a->set.batch, total = each * (double)a->set.batches;
+    int rc = 0;
+    a->set.optimizer = 1; /* a plan without moments; a step of rate 0 only forgets gradients */
+    a->set.momentum = 0;
+    if ((rc = open_groups(x))) return rc;
+    for (int g = 0; g < x->groups && !rc; ++g) {
+        rc = make_machine(a, &t->n, group_rules(x, g), true, (int)a->set.batch, &t->m);
+        for (int64_t b = 0; b < a->set.batches && !rc; ++b) {
+            double loss = 0;
+            rc = train_batch(t, (uint64_t)b, &loss);
+            if (!rc) rc = add_squares(x);
+            progress(a, "search", total * g + each * (double)(b + 1), total * x->groups, start, "");
+        }
+        close_machine(a, &t->m);
+    }
+    end_line(a);
+    return rc;
+}
+
+/* All sums by tensor, as the base has them. */
+static int write_scores(spt *x)
+{
+    app *a = x->t->a;
+    alore_weights *w = NULL;
+    int rc = 0;
+    if (!a->set.scores) return 0;
+    if (alore_weights_create(&a->ctx, &w)) return fail_library(a, 1, "memory");
+    for (int i = 0; i < alore_param_count(x->plan) && !rc; ++i) {
+        alore_param_info info = alore_param_at(x->plan, i);
+        const uint64_t rows = (uint64_t)info.shape.dims[0];
+        unsigned char *to = NULL;
+        if (x->at[i] == SIZE_MAX) continue;
+        rc = add_floats(a, w, info.name, rows, info.shape.rank > 1 ? info.count / rows : 0, &to);
+        if (!rc) store_floats(to, x->sums + x->at[i], info.count);
+    }
+    if (!rc && alore_weights_save(w, a->set.scores)) rc = fail_library(a, 1, a->set.scores);
+    alore_weights_destroy(w);
+    return rc;
+}
+
+/* Spend the budget. */
+static int allocate(spt *x)
+{
+    app *a = x->t->a;
+    const settings *s = &a->set;
+    x->found = search_best(x->parts, x->count, SEARCH_SWEEP * (size_t)s->tau, &x->list);
+    if (!own(a, x->list)) return 1;
+    if (!x->found) return fail(a, 1, "search", "no parameter has a gradient: is the head zero?");
+    x->cost =
+        search_sweep(x->parts, x->count, x->list, x->found, (size_t)s->tau, (size_t)s->budget, x->always);
+    search_text t = {NULL, 0, 0};
+    search_rules(x->parts, x->count, x->list, x->cost.tau, (int)s->rank, x->token, &t);
+    t.room = t.used + 1;
+    if (!(t.at = x->rules = (char *)take(a, t.room, 1))) return 1;
+    t.used = 0;
+    search_rules(x->parts, x->count, x->list, x->cost.tau, (int)s->rank, x->token, &t);
+    if (x->cost.left)
+        remark(a,
+               "%zu single entries of norms are left out, as nothing trains such: the published code only "
+               "counts them",
+               x->cost.left);
+    const size_t b = (size_t)s->budget, total = x->cost.total;
+    if (20 * (total > b ? total - b : b - total) > b)
+        remark(a, "%zu numbers are the nearest to a budget of %zu in steps of --tau %lld entries", total, b,
+               (long long)s->tau);
+    return 0;
+}
+
+/* A frozen index of `sparse`, I32: (row, column) in the stored matrix, or places in the bias. */
+static int add_index(spt *x, alore_weights *w, const alore_tensor *t, bool bias)
+{
+    app *a = x->t->a;
+    const int length = (int)(strstr(t->name, ".sparse.") - t->name);
+    const char *site = text_of(a, "%.*s", length, t->name);
+    const size_t n = search_places(x->parts, x->count, x->list, x->cost.tau, site, bias, NULL);
+    int64_t *places = (int64_t *)take(a, n, sizeof *places), cols = 1;
+    uint64_t dims[2] = {n, 2};
+    alore_tensor index = *t;
+    if (!places) return 1;
+    search_places(x->parts, x->count, x->list, x->cost.tau, site, bias, places);
+    for (int p = 0; p < x->count; ++p)
+        if (x->parts[p].matrix && !strcmp(x->parts[p].site, site)) cols = x->parts[p].cols;
+    index.dtype = ALORE_I32;
+    index.dims = dims;
+    index.rank = bias ? 1 : 2;
+    index.bytes = 4 * n * (bias ? 1 : 2);
+    index.data = NULL;
+    if (alore_weights_add(w, &index)) return fail_library(a, 1, t->name);
+    unsigned char *to = (unsigned char *)alore_weights_data(w, t->name);
+    for (size_t i = 0; i < n; ++i)
+        for (int k = 0; k < (bias ? 1 : 2); ++k) {
+            const int64_t v = bias ? places[i] : k ? places[i] % cols : places[i] / cols;
+            for (int b = 0; b < 4; ++b) *to++ = (unsigned char)(v >> 8 * b);
+        }
+    return 0;
+}
+
+/* The adapter: start values of its rules, a new head zero, and the indices. */
+static int write_spt(spt *x)
+{
+    trainer *t = x->t;
+    app *a = t->a;
+    machine m = {NULL, NULL, NULL};
+    alore_weights *w = NULL, *out = NULL;
+    const char *key, *value;
+    int rc = make_machine(a, &t->n, x->rules, false, 1, &m);
+    if (!rc && (alore_run_export(m.run, &w) || alore_weights_create(&a->ctx, &out)))
+        rc = fail_library(a, 1, "adapter");
+    for (int i = 0; !rc && i < alore_weights_count(w); ++i) {
+        alore_tensor e = *alore_weights_at(w, i);
+        const bool bias = has_ending(e.name, ".sparse.bias_index");
+        if (is_head(e.name) && t->n.new_head) e.data = NULL; /* own bytes are zero */
+        if (bias || has_ending(e.name, ".sparse.index"))
+            rc = add_index(x, out, &e, bias);
+        else if (alore_weights_add(out, &e))
+            rc = fail_library(a, 1, e.name);
+    }
+    for (int i = 0; !rc && i < alore_weights_meta_count(w); ++i) {
+        alore_weights_meta_at(w, i, &key, &value);
+        if (alore_weights_set_meta(out, key, value)) rc = fail_library(a, 1, key);
+    }
+    if (!rc)
+        rc = describe(a, &t->n, t->data.data.names ? t->data.data.names : t->n.labels, t->data.text, out);
+    if (!rc && alore_run_load(m.run, out)) rc = fail_library(a, 1, "adapter");
+    if (!rc && alore_trainable(m.plan) != x->cost.total + x->head)
+        rc = fail(a, 1, "search", "the rules train %zu numbers, not %zu", alore_trainable(m.plan),
+                  x->cost.total + x->head);
+    if (!rc && alore_weights_save(out, a->set.out)) rc = fail_library(a, 1, a->set.out);
+    return rc;
+}
+
+static void put_spt(const spt *x)
+{
+    const search_cost *c = &x->cost;
+    report r = put_begin(x->t->a);
+    put_whole(&r, "budget", (uint64_t)x->t->a->set.budget);
+    put_whole(&r, "tau", c->tau);
+    put_whole(&r, "matrices", c->matrices);
+    put_whole(&r, "structured", c->structured);
+    put_whole(&r, "vectors", c->vectors);
+    put_whole(&r, "vector_numbers", c->vector_numbers);
+    put_whole(&r, "entries", c->entries);
+    put_whole(&r, "left_out", c->left);
+    put_whole(&r, "cls_token", x->always);
+    put_whole(&r, "total", c->total);
+    put_whole(&r, "head", x->head);
+    put_string(&r, "rules", x->rules);
+    put_end(&r);
+}
+
+static int run_spt(app *a)
+{
+    spt *x = (spt *)take(a, 1, sizeof *x);
+    if (!x || !(x->t = (trainer *)take(a, 1, sizeof *x->t))) return 1;
+    x->t->a = a;
+    if (!is_given(a, "--head-init")) a->set.head_init = 1;
+    a->given[find_option("--head-init", 11)] = true; /* gradients come through a fresh head */
+    int rc = open_inputs(x->t);
+    if (!rc) rc = open_parts(x);
+    if (!rc) rc = sum_squares(x);
+    if (!rc) rc = write_scores(x);
+    if (!rc) rc = allocate(x);
+    if (!rc) rc = write_spt(x);
+    if (!rc) put_spt(x);
+    data_close(&x->t->data.data);
+    return rc;
+}
+
+/* ---- search glora ----------------------------------------------------------- */
+
+typedef struct glora {
+    trainer *t, *f;       /* the supernet; the subnet that was found */
+    search_space space;   /* of the run that is dressed */
+    float *held, *params; /* the supernet's numbers; those of the run */
+    size_t count;
+    uint8_t *genes;
+    search_evolution e;
+    search_one best;
+    uint64_t steps;
+    double start;
+    const char *rules;
+} glora;
+
+/* Make the machine's run the one that is dressed; what it has now is the supernet. */
+static int open_space(glora *g, const machine *m)
+{
+    app *a = g->t->a;
+    g->space.layer = (search_layer *)take(a, (size_t)alore_site_count(m->model), sizeof *g->space.layer);
+    if (!g->space.layer) return 1;
+    const char *lacks = search_open(m->model, m->plan, (int)a->set.rank, &g->space);
+    if (lacks) return fail(a, 1, "search", "a layer has no %s: has it no bias?", lacks);
+    g->params = alore_params(m->run, &g->count);
+    g->held = (float *)take(a, g->count, sizeof *g->held);
+    g->genes = (uint8_t *)take(a, (size_t)g->space.layers, SEARCH_GENES);
+    if (!g->held || !g->genes) return 1;
+    memcpy(g->held, g->params, g->count * sizeof *g->held);
+    return 0;
+}
+
+/* A step of the supernet: dressed as a random subnet it goes there and back; the optimiser sees it whole. */
+static int super_step(glora *g)
+{
+    trainer *t = g->t;
+    app *a = t->a;
+    const uint64_t per_step = (uint64_t)a->set.accumulate, first = t->step * per_step;
+    const uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
+    const double start = now();
+    double sum = 0;
+    float norm = 0, lr = alore_lr(&t->schedule, (int)t->step);
+    int rc = 0;
+    char note[80];
+    memcpy(g->held, g->params, g->count * sizeof *g->held);
+    search_draw(&g->space, a->set.seed, t->step, g->genes);
+    search_dress(&g->space, g->genes, g->held, g->params);
+    for (uint64_t b = first; b < last && !rc; ++b) rc = train_batch(t, b, &sum);
+    if (rc) return rc;
+    search_undress(&g->space, g->genes, alore_grads(t->m.run, NULL));
+    memcpy(g->params, g->held, g->count * sizeof *g->held);
+    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, "search");
+    const uint64_t items = (last - first) * (uint64_t)a->set.batch;
+    t->items += items;
+    t->loss = sum / (double)items;
+    ++t->step;
+    const double took = now() - start;
+    if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
+    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss,
+             (double)lr);
+    progress(a, "supernet", (double)t->items, (double)t->batches * (double)a->set.batch, t->start, note);
+    return 0;
+}
+
+/* Train the supernet, and give it to the run that evaluates. */
+static int train_supernet(glora *g)
+{
+    trainer *t = g->t;
+    app *a = t->a;
+    alore_weights *w = NULL;
+    int rc = open_space(g, &t->m);
+    if (rc) return rc;
+    for (int i = 0; i < g->space.layers * SEARCH_GENES; ++i)
+        g->genes[i] = i % SEARCH_GENES < 3 ? SEARCH_LORA : SEARCH_VECTOR;
+    const size_t largest = search_size(&g->space, g->genes);
+    if (largest < (size_t)a->set.least)
+        return fail(a, 1, "--least", "%lld is more than the largest subnet has, %zu", (long long)a->set.least,
+                    largest);
+    if (a->set.log && !(t->log = fopen(a->set.log, "wb")))
+        return fail(a, 1, a->set.log, "cannot be written: %s", strerror(errno));
+    t->start = now();
+    while (!rc && t->step < t->steps) rc = super_step(g);
+    end_line(a);
+    g->steps = t->step;
+    if (!rc) rc = make_adapter(t, &w);
+    if (!rc && a->set.supernet && alore_weights_save(w, a->set.supernet))
+        rc = fail_library(a, 1, a->set.supernet);
+    if (!rc && alore_run_load(t->v.run, w)) rc = fail_library(a, 1, "search");
+    alore_weights_destroy(w);
+    return rc ? rc : open_space(g, &t->v);
+}
+
+/* Top-1 on --val is the fitness; among equals the loss tells. */
+static int score_subnet(void *user, search_one *one)
+{
+    glora *g = (glora *)user;
+    trainer *t = g->t;
+    app *a = t->a;
+    const double items = (double)t->val.data.count, all = (double)(a->set.population * a->set.generations);
+    char note[80];
+    search_dress(&g->space, one->genes, g->held, g->params);
+    a->inner = true;
+    int rc = evaluate(a, &t->n, &t->v, &t->val, &t->now);
+    a->inner = false;
+    if (rc) return rc;
+    one->fitness = t->now.top1;
+    one->loss = t->now.loss;
+    snprintf(note, sizeof note, "  subnet %d of %.0f  best %.2f %%", one->order + 1, all,
+             g->e.ranked ? 100 * g->e.list[g->e.rank[0]].fitness : 0);
+    progress(a, "search", items * (one->order + 1), items * all, g->start, note);
+    return 0;
+}
+
+/* "lora vector none constant none", by JSON one object for each layer. */
+static void put_genes(report *r, const glora *g, const uint8_t *genes)
+{
+    put_open(r, "sites", '[');
+    for (int l = 0; l < g->space.layers; ++l, genes += SEARCH_GENES) {
+        const search_layer *layer = &g->space.layer[l];
+        const size_t size = search_layer_size(layer, g->space.rank, genes);
+        if (!r->json) {
+            printf("  %-28s", layer->name);
+            for (int k = 0; k < SEARCH_GENES; ++k) printf(" %c %-9s", "abcde"[k], search_words[genes[k]]);
+            printf(" %zu\n", size);
+            continue;
+        }
+        put_open(r, NULL, '{');
+        put_string(r, "name", layer->name);
+        for (int k = 0; k < SEARCH_GENES; ++k) {
+            const char key[2] = {"abcde"[k], 0};
+            put_string(r, key, search_words[genes[k]]);
+        }
+        put_whole(r, "parameters", size);
+        put_close(r, '}');
+    }
+    put_close(r, ']');
+}
+
+/* Log and tell a generation. */
+static int tell_generation(void *user, int generation)
+{
+    glora *g = (glora *)user;
+    app *a = g->t->a;
+    const search_one *best = &g->e.list[g->e.rank[0]];
+    double mean = 0;
+    int count = 0;
+    for (int i = 0; i < g->e.count; ++i)
+        if (g->e.list[i].generation == generation) mean += g->e.list[i].fitness, ++count;
+    mean /= count ? count : 1;
+    if (g->t->log) {
+        report r = {g->t->log, true, false};
+        put_open(&r, NULL, '{');
+        put_whole(&r, "generation", (uint64_t)generation);
+        put_whole(&r, "subnets", (uint64_t)count);
+        put_whole(&r, "evaluated", (uint64_t)g->e.count);
+        put_real(&r, "mean_top1", mean);
+        put_real(&r, "best_top1", best->fitness);
+        put_real(&r, "best_loss", best->loss);
+        put_whole(&r, "best_parameters", best->size);
+        put_genes(&r, g, best->genes);
+        put_close(&r, '}');
+        putc('\n', g->t->log);
+        fflush(g->t->log);
+    }
+    if (a->set.quiet) return 0;
+    end_line(a);
+    fprintf(stderr, "generation %d  %d subnets  mean top1 %.2f %%  best %.2f %%  loss %.4f  parameters %zu\n",
+            generation, count, 100 * mean, 100 * best->fitness, best->loss, best->size);
+    return 0;
+}
+
+static int evolve(glora *g)
+{
+    app *a = g->t->a;
+    const settings *s = &a->set;
+    search_evolution *e = &g->e;
+    e->space = &g->space;
+    e->seed = s->seed;
+    e->population = (int)s->population;
+    e->generations = (int)s->generations;
+    e->top = (int)s->top;
+    e->mutate = (int)s->mutate;
+    e->cross = (int)s->cross;
+    e->probability = s->probability;
+    e->least = (size_t)s->least;
+    e->most = (size_t)s->most;
+    e->score = score_subnet;
+    e->told = tell_generation;
+    e->user = g;
+    g->start = now();
+    int rc = search_evolve(e);
+    end_line(a);
+    if (rc < 0) return fail(a, 1, "memory", "malloc refused");
+    if (rc) return rc;
+    if (!e->ranked)
+        return fail(a, 1, s->most ? "--most" : "--least", "no subnet of %lld to %lld parameters was found",
+                    (long long)s->least, (long long)s->most);
+    g->best = e->list[e->rank[0]];
+    return 0;
+}
+
+/* The best subnet by itself: rules, slices of the supernet, its head; then a training of --retrain passes. */
+static int finish_subnet(glora *g)
+{
+    trainer *t = g->t, *f = g->f;
+    app *a = t->a;
+    alore_weights *w = NULL, *start = NULL;
+    search_text text = {NULL, 0, 0};
+    int rc = 0;
+    search_subnet_rules(&g->space, g->best.genes, &text);
+    text.room = text.used + 1;
+    text.used = 0;
+    g->rules = text.at = (char *)take(a, text.room, 1);
+    if (!text.at) return 1;
+    search_subnet_rules(&g->space, g->best.genes, &text);
+    if (alore_run_export(t->v.run, &w) || alore_weights_create(&a->ctx, &start) ||
+        search_subnet(&g->space, g->best.genes, g->held, start))
+        return fail_library(a, 1, "adapter");
+    for (int i = 0; i < alore_weights_count(w); ++i)
+        if (is_head(alore_weights_at(w, i)->name) && alore_weights_add(start, alore_weights_at(w, i)))
+            return fail_library(a, 1, "adapter");
+    f->a = a;
+    f->n = t->n;
+    f->n.start = start;
+    f->data = t->data;
+    f->val = t->val;
+    f->log = t->log;
+    f->best_top1 = -1;
+    t->log = NULL;
+    a->set.log = NULL; /* it is open */
+    a->set.epochs = a->set.retrain;
+    a->given[find_option("--steps", 7)] = false;
+    if ((rc = plan_steps(f))) return rc;
+    set_optimizer(f);
+    close_machine(a, &t->v);
+    close_machine(a, &t->m);
+    rc = make_machine(a, &f->n, g->rules, true, (int)a->set.batch, &f->m);
+    if (!rc) rc = make_machine(a, &f->n, g->rules, false, (int)a->set.batch, &f->v);
+    if (!rc) rc = train_loop(f);
+    return rc ? rc : write_adapter(f);
+}
+
+static void put_glora(const glora *g)
+{
+    const trainer *f = g->f;
+    report r = put_begin(f->a);
+    put_whole(&r, "steps", g->steps);
+    put_whole(&r, "evaluated", (uint64_t)g->e.count);
+    put_whole(&r, "generation", (uint64_t)g->best.generation);
+    put_whole(&r, "parameters", g->best.size);
+    put_whole(&r, "head", alore_trainable(f->m.plan) - g->best.size);
+    put_share(&r, "search_top1", g->best.fitness);
+    put_whole(&r, "retrain_steps", f->step);
+    put_score(&r, &f->score, true);
+    put_string(&r, "rules", g->rules);
+    put_genes(&r, g, g->best.genes);
+    put_end(&r);
+}
+
+static int run_glora(app *a)
+{
+    glora *g = (glora *)take(a, 1, sizeof *g);
+    if (!g || !(g->t = (trainer *)take(a, 1, sizeof *g->t)) || !(g->f = (trainer *)take(a, 1, sizeof *g->f)))
+        return 1;
+    g->t->a = a;
+    a->set.attach = text_of(a, "glora:rank=%d@qkv|proj|fc1|fc2;unfreeze@head", (int)a->set.rank);
+    int rc = open_training(g->t);
+    if (!rc) rc = train_supernet(g);
+    if (!rc) rc = evolve(g);
+    if (!rc) rc = finish_subnet(g);
+    if (!rc) put_glora(g);
+    if (g->t->log) fclose(g->t->log);
+    search_close(&g->e);
+    data_close(&g->t->data.data);
+    data_close(&g->t->val.data);
+    free(g->f->best.data);
+    return rc;
+}
+
+static int run_search(app *a) { return strcmp(a->operand, "spt") ? run_glora(a) : run_spt(a); }
 
 /* ---- info, sites, plan ------------------------------------------------------ */
 
@@ -2246,7 +2961,8 @@ static const command commands[] = {
     {"plan", C_PLAN, "NETWORK [--attach RULES] [--batch N] [--train] [--records]",
      "bytes of every segment, FLOPs of a sample, parameters", "", run_plan},
     {"train", C_TRAIN, "NETWORK --attach RULES --data DATA --out ADAPTER",
-     "train what the rules name", "--weights --attach --data --out", run_train},
+     "train what the rules name; --attach may be missing beside --init-adapter, which has rules",
+     "--weights --attach --data --out", run_train},
     {"eval", C_EVAL, "NETWORK [--adapter FILE] --data DATA",
      "top-1, top-5, mean per class, loss, confusion", "--weights --data", run_eval},
     {"predict", C_PREDICT, "NETWORK [--adapter FILE] --data DATA --out FILE.safetensors",
@@ -2257,6 +2973,10 @@ static const command commands[] = {
      "the adapter for others", "--weights --adapter --as --out", run_export},
     {"count", C_COUNT, "[--backbone SPEC] [--attach RULES]",
      "trainable parameters; without rules the table of all methods", "", run_count},
+    {"search", C_SEARCH, "spt|glora NETWORK --data DATA --out ADAPTER",
+     "what shall learn: spt spends --budget on the most sensitive parameters, glora trains a supernet and\n"
+     "  finds its best subnet on --val; the adapter is for train --init-adapter, eval and merge",
+     "--weights --data --out", run_search},
     {"bench", C_BENCH, "[NETWORK [--train --attach RULES] --batch N --steps S]",
      "speed as a share of what the machine can do: kernels on one thread, or a network's steps", "",
      run_bench},
@@ -2285,7 +3005,10 @@ static void help_command(const command *c)
         snprintf(left, sizeof left, "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
         *start = 0;
         if (o->start) snprintf(start, sizeof start, "%s(%s)", *o->help ? " " : "", o->start);
-        printf("  %-36s  %s%s\n", left, o->help, start);
+        const char *of = c->bit != C_SEARCH || (o->commands & C_SEARCH) == C_SEARCH ? ""
+                         : o->commands & C_SPT                                     ? "spt: "
+                                                                                   : "glora: ";
+        printf("  %-36s  %s%s%s\n", left, of, o->help, start);
     }
 }
 

@@ -133,7 +133,7 @@ static void bench_fma_plain(long n) /* a product and a sum are two instructions 
 static void (*bench_loop(int type, double *flops))(long) {
     const bool wide = __builtin_cpu_supports("avx512f") != 0;
     *flops = type == BENCH_I8 ? 24 * 128.0 : type == BENCH_BF16 ? 24 * 64.0 : 24 * 32.0;
-    if (type == BENCH_BF16) return alo_cpu() >> 8 & ALO_OWN_BF16 ? bench_bf16_avx512 : NULL; /* as it is used */
+    if (type == BENCH_BF16) return alo_cpu() >> 8 & ALO_OWN_BF16 ? bench_bf16_avx512 : NULL; /* if used */
     if (type == BENCH_I8) return wide && __builtin_cpu_supports("avx512vnni") ? bench_i8_avx512 : NULL;
     if (wide) return bench_fma_avx512;
     *flops = 12 * 16.0;
