@@ -8744,7 +8744,19 @@ static void t_cli_peft(void)
         snprintf(base, sizeof base, "%s/interop/checkpoints/vit/%s.safetensors", t_golden, timm ? "timm" : "hf/model");
         snprintf(io, sizeof io, "%s/interop/checkpoints/vit/%sio.safetensors", t_golden, timm ? "" : "hf/");
         t_peft_row(rows[i], root, base, spec, io, "../alore", names[i % 3]);
+        if (!timm) /* the base in the names of modules, too: the same logits to the bit */
+            ok_cli(!t_shell("../alore predict --weights ../../%s/interop/checkpoints/vit/hf/model_v5_names.safetensors "
+                            "--adapter ../../%s/%s --data ../../%s --out s.st -q && cmp p.st s.st", t_golden, root,
+                            rows[i], io), "%s: %s%s", rows[i], t_wrote("out"), t_wrote("err"));
     }
+    static const char *const refused[][2] = {{"fourierft", "torch.randperm"},
+                                             {"convnext_lora", "ConvNeXt"},
+                                             {"convnext_dora_conv", "ConvNeXt"},
+                                             {"convnext_lokr_dw", "ConvNeXt"}};
+    for (size_t i = 0; i < 4; ++i)
+        ok_cli(t_shell("../alore sites --weights ../../%s/interop/checkpoints/vit/hf/model.safetensors --adapter "
+                       "../../%s/%s -q", t_golden, root, refused[i][0]) == 1 &&
+               strstr(t_wrote("err"), refused[i][1]), "%s: %s", refused[i][0], t_wrote("err"));
 }
 
 /* Checkpoints in the names of transformers: the same fingerprint as timm's file, files that are merged keep

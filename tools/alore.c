@@ -2969,7 +2969,7 @@ static const command commands[] = {
      "logits F32 [n, classes], with --features the head's input, too", "--weights --data --out", run_predict},
     {"merge", C_MERGE, "NETWORK --adapter FILE --out FILE",
      "the merged checkpoint and its certificate", "--weights --adapter --out", run_merge},
-    {"export", C_EXPORT, "NETWORK --adapter FILE --as peft|lora --out DIR",
+    {"export", C_EXPORT, "NETWORK --adapter FILE --as peft|lora --out DIR [--names timm|hf4|hf5]",
      "the adapter for others", "--weights --adapter --as --out", run_export},
     {"count", C_COUNT, "[--backbone SPEC] [--attach RULES]",
      "trainable parameters; without rules the table of all methods", "", run_count},
