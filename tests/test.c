@@ -8840,6 +8840,9 @@ static void t_cli_peft_refused(void)
         ok_cli(!made && status == 1 && strstr(t_wrote("err"), rows[i].says) && !strstr(t_wrote("err"), "anitizer"),
                "%s: exit %d, %s", rows[i].edit, status, t_wrote("err"));
     }
+    ok_cli(t_shell("./alore sites --weights ../../%s/peft/model.safetensors --adapter "
+                   "../../%s/peft/dora_v4names/adapter_model.safetensors -q", t_data, t_data) == 1 &&
+           strstr(t_wrote("err"), "name the folder"), "%s", t_wrote("err"));
     ok_cli(t_shell("./alore sites --backbone vit_tiny_patch16_224 --adapter d -q") == 2 &&
            strstr(t_wrote("err"), "--weights"), "%s", t_wrote("err"));
     ok_cli(!t_shell("mkdir -p ex && touch ex/other; ./alore export --weights ../../%s/peft/model.safetensors --adapter "

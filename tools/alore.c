@@ -794,8 +794,12 @@ static int open_adapter(app *a, network *n, const char *path)
 {
     char why[IMG_WHY], note[IMG_WHY];
     struct stat info;
-    if (stat(path, &info) || !S_ISDIR(info.st_mode))
-        return alore_weights_load(&a->ctx, path, &n->adapter) ? fail_library(a, 1, path) : 0;
+    if (stat(path, &info) || !S_ISDIR(info.st_mode)) {
+        if (alore_weights_load(&a->ctx, path, &n->adapter)) return fail_library(a, 1, path);
+        const alore_tensor *t = alore_weights_count(n->adapter) ? alore_weights_at(n->adapter, 0) : NULL;
+        if (!t || meta(n->adapter, "alore.rules") || strncmp(t->name, "base_model.", 11)) return 0;
+        return fail(a, 1, path, "a file of PEFT, which means nothing without adapter_config.json: name the folder");
+    }
     if (!n->file) return fail(a, 2, "--weights", "missing: a folder of PEFT is read beside its base");
     if (!peft_read(&a->ctx, path, n->file, &n->adapter, note, why)) return fail(a, 1, path, "%s", why);
     if (*note) remark(a, "%.200s: %s", path, note);
