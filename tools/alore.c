@@ -396,7 +396,8 @@ static const option options[] = {
     {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
      "FILE.safetensors, DIR, list:FILE[,root=DIR], idx:IMAGES,LABELS, cifar10:DIR, "
      "cifar100:DIR, and [a:b] behind any of them"},
-    {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_LEARN, "evaluate after every pass"},
+    {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_LEARN,
+     "evaluate after every pass; search: tells subnets apart"},
     {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA | C_BENCH,
      "resize=HxW[:bilinear|bicubic], short=N[:..], crop=N|HxW, mean=M, std=S, joined by "
      "commas; else the checkpoint's, else the family's"},
