@@ -23,7 +23,7 @@ static const alore_method gated = {
     "gated", "y = host(x) + (x A B) * gate", "an example", "gated:rank=2@qkv",
     ALORE_HOST_LINEAR, ALORE_PLACE_PARALLEL, 0,
     {{"rank", 2, 1, 64, NULL, true, false}},
-    emit_gated, NULL, NULL, NULL};
+    emit_gated, NULL, NULL, NULL, 0, NULL};
 
 static int finish(alore_ctx *ctx)
 {

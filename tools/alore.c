@@ -792,12 +792,14 @@ static int open_base(app *a, const char *path, alore_weights **disk, alore_weigh
 /* Load an adapter: a file, or a folder of PEFT. */
 static int open_adapter(app *a, network *n, const char *path)
 {
-    char why[IMG_WHY];
+    char why[IMG_WHY], note[IMG_WHY];
     struct stat info;
     if (stat(path, &info) || !S_ISDIR(info.st_mode))
         return alore_weights_load(&a->ctx, path, &n->adapter) ? fail_library(a, 1, path) : 0;
     if (!n->file) return fail(a, 2, "--weights", "missing: a folder of PEFT is read beside its base");
-    return peft_read(&a->ctx, path, n->file, &n->adapter, why) ? 0 : fail(a, 1, path, "%s", why);
+    if (!peft_read(&a->ctx, path, n->file, &n->adapter, note, why)) return fail(a, 1, path, "%s", why);
+    if (*note) remark(a, "%.200s: %s", path, note);
+    return 0;
 }
 
 /* Is expert i in a list such as "0,2-3"? *most is the largest it names; false, and *most -1, for no list. */
@@ -1994,7 +1996,8 @@ static const char *group_rules(spt *x, int g)
     return text;
 }
 
-/* Groups of blocks that are trained by turns: the fewest that --memory allows, scores included. */
+/* Groups of blocks that are trained by turns: the fewest that --memory allows. The scores, a number for each
+ * parameter, come on top. */
 static int open_groups(spt *x)
 {
     app *a = x->t->a;

@@ -177,7 +177,7 @@ typedef struct peft_reader {
     peft_pattern *ranks, *alphas;
     int rank_count, alpha_count;
     const alore_tensor *vera[2];
-    char *why;
+    char *why, *note;
 } peft_reader;
 
 typedef struct peft_type {
@@ -1039,6 +1039,14 @@ static bool peft_find_names(peft_reader *r)
     return true;
 }
 
+/* In the order of blocks, then of layers: rules read so. */
+static int peft_compare_modules(const void *a, const void *b)
+{
+    const peft_module *x = (const peft_module *)a, *y = (const peft_module *)b;
+    if (x->block != y->block) return x->block < y->block ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
 /* Everything that the base has, under the adapter's names. */
 static bool peft_find_base(peft_reader *r)
 {
@@ -1087,6 +1095,8 @@ static bool peft_find_base(peft_reader *r)
             snprintf(p->name + strlen(p->name), 64, "%.60s", rest);
         }
     }
+    if (r->module_count)
+        qsort(r->modules, (size_t)r->module_count, sizeof *r->modules, peft_compare_modules);
     return true;
 }
 
@@ -1346,6 +1356,22 @@ static bool peft_rules(peft_reader *r)
     return good || img_fail(r->why, "no memory for the rules");
 }
 
+/* What PEFT itself cannot tell from such a folder, as a note. */
+static void peft_notes(const peft_reader *r)
+{
+    const json *init = json_find(r->config, "init_lora_weights"), *v = json_find(r->config, "peft_version");
+    static const char *const bases[] = {"pissa", "olora", "corda", "loftq", "milora"};
+    for (size_t i = 0; i < sizeof bases / sizeof *bases && init && init->kind == JSON_TEXT; ++i)
+        if (!strncmp(init->text, bases[i], strlen(bases[i])))
+            img_fail(r->note, "init_lora_weights is %.40s, which changes the base, too: it must be the changed one",
+                     init->text);
+    int minor = 0;
+    const bool old = !v || v->kind != JSON_TEXT || (sscanf(v->text, "0.%d", &minor) == 1 && minor < 18);
+    bool series = true;
+    if (!strcmp(r->type->name, "OFT") && peft_flag(r, "use_cayley_neumann", true, &series) && series && old)
+        img_fail(r->note, "no peft_version from 0.18 on: before it the series of OFT was a slightly different one");
+}
+
 /* ---- Reading a folder ------------------------------------------------------- */
 
 static bool peft_read_all(peft_reader *r)
@@ -1367,6 +1393,7 @@ static bool peft_read_all(peft_reader *r)
     for (int i = 0; good && i < r->module_count; ++i)
         if (r->modules[i].target) good = peft_read_module(r, &r->modules[i]);
     if (good && !strcmp(r->type->name, "VERA")) good = peft_read_projections(r);
+    if (good) peft_notes(r);
     return good && peft_rules(r);
 }
 
@@ -1380,9 +1407,10 @@ static void peft_close(peft_reader *r)
     heap_free(&r->memory);
 }
 
-/* Read the folder as an adapter of `base`, which is in timm's names. Everything belongs to the context. */
+/* Read the folder as an adapter of `base`, which is in timm's names. Everything belongs to the context. `note`
+ * [IMG_WHY] is a remark, or "". */
 static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *base, alore_weights **out,
-                      char *why)
+                      char *note, char *why)
 {
     peft_reader r = {0};
     alore_weights *file = NULL;
@@ -1396,6 +1424,8 @@ static bool peft_read(alore_ctx *ctx, const char *folder, const alore_weights *b
     r.ctx = ctx;
     r.base = base;
     r.why = why;
+    r.note = note;
+    *note = 0;
     if (good && stat(config, &info)) good = img_fail(why, "adapter_config.json is missing: no folder of PEFT");
     if (good && stat(model, &info))
         good = img_fail(why, stat(pickle, &info)
@@ -2236,7 +2266,7 @@ static bool peft_say_pruned(peft_writer *w, peft_object *o)
     const double init = w->most + 1e-5;
     peft_alpha((w->even ? w->items[0].scale : 1) * init, init, alpha);
     good = peft_say(w, o, "init_r", "%d", w->most) && peft_say(w, o, "target_r", "%d", w->most) &&
-           peft_say(w, o, "r", "%d", w->most) && peft_say(w, o, "lora_alpha", "%s", alpha) &&
+           peft_say(w, o, "lora_alpha", "%s", alpha) &&
            peft_say(w, o, "total_step", "1");
     for (int i = 0; i < w->made_count && good; ++i) {
         if (w->made[i].rank == w->most) continue;
@@ -2289,7 +2319,8 @@ static bool peft_say_method(peft_writer *w, peft_object *o, const struct peft_fo
         const int terms = peft_rule_whole(w, one, "terms");
         return peft_say(w, o, "oft_block_size", "%d", peft_rule_whole(w, one, "block")) &&
                peft_say(w, o, "r", "0") && peft_say(w, o, "use_cayley_neumann", terms ? "true" : "false") &&
-               (!terms || peft_say(w, o, "num_cayley_neumann_terms", "%d", terms));
+               (!terms || (peft_say(w, o, "num_cayley_neumann_terms", "%d", terms) && /* the series since 0.18 */
+                           peft_say(w, o, "peft_version", "\"0.18.0\"")));
     }
     if (!strcmp(m, "boft"))
         return peft_say(w, o, "boft_block_size", "%d", peft_rule_whole(w, one, "block")) &&
