@@ -2746,7 +2746,12 @@ static alore_status measure_rules(app *a, const network *n, const char *rules, c
 
 static int count_rules(app *a, const network *n, const char *rules, counts *c)
 {
-    return measure_rules(a, n, rules, c) ? fail_library(a, 1, "count") : 0;
+    alore_model *m = NULL;
+    if (alore_model_create(&a->ctx, &m)) return fail_library(a, 1, "memory");
+    const alore_status s = alore_attach(m, rules);
+    alore_model_destroy(m);
+    if (s) return fail_library(a, s == ALORE_ERR_RULE ? 2 : 1, "--attach");
+    return measure_rules(a, n, rules, c) ? fail_library(a, 1, "--attach") : 0;
 }
 
 /* A line of the table. What a backbone is too narrow for has no number, but a reason. */
