@@ -8901,6 +8901,50 @@ static void t_cli_peft_refused(void)
                     "ex/adapter_config.json"), "%s", t_wrote("out"));
 }
 
+/* Every method that PEFT has, and others as plain LoRA, written in all names and read again; or refused. */
+static void t_cli_peft_written(void)
+{
+    static const struct {
+        const char *name, *type; /* what is written, by the base's names; NULL: refused */
+    } rows[] = {
+        {"lora_qv", "LORA"}, {"compose_three", "LORA"}, {"lokr", "LOKR"}, {"oft", "OFT"}, {"lora_qkv", "LORA"},
+        {"dora", "LORA"}, {"adalora", "ADALORA"}, {"vera", "VERA"}, {"ia3", "IA3"}, {"ia3_out", "IA3"},
+        {"lokr_full", "LOKR"}, {"lokr_both", "LOKR"}, {"loha", "LOHA"}, {"oft_exact", "OFT"},
+        {"oft_terms3", "OFT"}, {"boft", "BOFT"}, {"boft_3", "BOFT"}, {"glora", "GLORA"}, {"glora_mixed", "LORA"},
+        {"glora_constant", "GLORA"}, {"alore", "LORA"}, {"arc", "LORA"}, {"repadapter", "LORA"}, {"mlae_real", "LORA"},
+        {"fact_tt", "LORA"}, {"fact_tk", "LORA"}, {"kadaptation", "LORA"}, {"compacter_linear", "LORA"},
+        {"compose_weight", "LORA"}, {"compose_parallel", "LORA"}, {"linear", NULL}, {"ssf", NULL}, {"spt_lora", NULL},
+        {"lora_patch_head", NULL}};
+    static const char *const names[] = {"timm", "hf4", "hf5"};
+    const char *root = t_golden ? t_golden : t_data, *alore = t_golden ? "../alore" : "./alore";
+    if (!t_cli_begin()) return;
+    for (size_t i = 0; i < (t_golden ? sizeof rows / sizeof *rows : 4); ++i) {
+        alore_ctx ctx;
+        alore_weights *ref = NULL;
+        char path[1300], type[40];
+        const char *name = rows[i].name;
+        snprintf(path, sizeof path, "%s/vit_a/%s/expect.safetensors", root, name);
+        snprintf(type, sizeof type, "%s\n", rows[i].type ? rows[i].type : "");
+        alore_init(&ctx, NULL);
+        ok(!alore_weights_load(&ctx, path, &ref), "%s: %s", path, ctx.error.text);
+        for (size_t k = 0; ref && k < 3; ++k) {
+            const int status = t_shell("rm -rf ex* p.st && %s export --weights base.safetensors --any-base --adapter "
+                                       "../../%s/vit_a/%s/adapter.safetensors --as peft --names %s --out ex -q",
+                                       alore, root, name, names[k]);
+            if (!rows[i].type) {
+                ok_cli(status == 1 && !t_exists("ex/adapter_config.json"), "%s is not refused", name);
+                continue;
+            }
+            ok_cli(!status && (k || strstr(t_wrote("out"), type)), "%s in %s", name, names[k]);
+            ok_cli(!t_shell("%s predict --weights base.safetensors --adapter ex --data io.safetensors --out p.st -q",
+                            alore), "%s in %s", name, names[k]);
+            const double apart = t_file_apart(&ctx, "p.st", "logits", alore_weights_find(ref, "logits"));
+            ok_cli(apart < 1e-5, "%s in %s: off by %g", name, names[k], apart);
+        }
+        alore_uninit(&ctx);
+    }
+}
+
 /* ---- The forms that the header can be used in -------------------------------- */
 
 static const char *t_tool(const char *variable, const char *otherwise)
@@ -9110,7 +9154,7 @@ static const t_row t_rows[] = {
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
-    T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused)
+    T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused) T(cli_peft_written)
     T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)
