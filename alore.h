@@ -2221,7 +2221,8 @@ static void ALO_F(inverse)(const alore_call *c) {
             }
         }
         for (int i = 0; i < n * n; ++i)
-            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)x[i], alo_adds(c, ALO_Y, 0));
+            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)x[i],
+                       alo_adds(c, ALO_Y, 0));
     }
 }
 static void ALO_F(inverse_dx)(const alore_call *c) {
@@ -10014,15 +10015,11 @@ ALORE_API alore_status alore_checkpoint_read(alore_run *run, const char *tag, co
     at += sizeof head + n;
     for (int i = 0; i < p->param_count; ++i) {
         const alo_param *q = &p->params[i];
-        const size_t first = (size_t)p->tensors[q->tensor].offset * p->real;
-        alore_tensor t = ALORE_ZERO;
-        if (q->segment != ALO_FROZEN) continue;
-        t.name = p->names + q->name;
-        t.dtype = p->real == 8 ? ALORE_F64 : ALORE_F32;
-        t.data = at + learnt + first;
-        t.bytes = alo_count(q->shape) * p->real;
-        const alore_status s = alo_check_indices(run, q, &t);
-        if (s != ALORE_OK) return s;
+        const unsigned char *data = at + learnt + (size_t)p->tensors[q->tensor].offset * p->real;
+        const size_t length = alo_count(q->shape) * p->real;
+        const alore_tensor t = {p->names + q->name, 0, data, length, NULL, 0,
+                                p->real == 8 ? ALORE_F64 : ALORE_F32};
+        if (q->segment == ALO_FROZEN && alo_check_indices(run, q, &t) != ALORE_OK) return ALORE_ERR_SHAPE;
     }
     alo_swap(run->memory + p->at_params, at, p->real, p->learns);
     alo_swap(run->memory + p->at_moments, at + p->memory.params, p->real, moments);

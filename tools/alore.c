@@ -396,7 +396,8 @@ static const option options[] = {
     {"--data", "DATA", TEXT, AT(data), 0, 0, NULL, C_DATA | C_BENCH,
      "FILE.safetensors, DIR, list:FILE[,root=DIR], idx:IMAGES,LABELS, cifar10:DIR, "
      "cifar100:DIR, and [a:b] behind any of them"},
-    {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_LEARN, "evaluate after every pass"},
+    {"--val", "DATA", TEXT, AT(val), 0, 0, NULL, C_LEARN,
+     "evaluate after every pass; search: tells subnets apart"},
     {"--transform", "TEXT", TEXT, AT(transform), 0, 0, NULL, C_DATA | C_BENCH,
      "resize=HxW[:bilinear|bicubic], short=N[:..], crop=N|HxW, mean=M, std=S, joined by "
      "commas; else the checkpoint's, else the family's"},
@@ -2749,7 +2750,12 @@ static alore_status measure_rules(app *a, const network *n, const char *rules, c
 
 static int count_rules(app *a, const network *n, const char *rules, counts *c)
 {
-    return measure_rules(a, n, rules, c) ? fail_library(a, 1, "count") : 0;
+    alore_model *m = NULL;
+    if (alore_model_create(&a->ctx, &m)) return fail_library(a, 1, "memory");
+    const alore_status s = alore_attach(m, rules);
+    alore_model_destroy(m);
+    if (s) return fail_library(a, s == ALORE_ERR_RULE ? 2 : 1, "--attach");
+    return measure_rules(a, n, rules, c) ? fail_library(a, 1, "--attach") : 0;
 }
 
 /* A line of the table. What a backbone is too narrow for has no number, but a reason. */
