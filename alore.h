@@ -2221,7 +2221,8 @@ static void ALO_F(inverse)(const alore_call *c) {
             }
         }
         for (int i = 0; i < n * n; ++i)
-            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)x[i], alo_adds(c, ALO_Y, 0));
+            ALO_F(put)(ALO_F(row)(c, ALO_Y, 0, i / n) + first + i % n, (alo_sum_t)x[i],
+                       alo_adds(c, ALO_Y, 0));
     }
 }
 static void ALO_F(inverse_dx)(const alore_call *c) {

@@ -8068,7 +8068,7 @@ static void t_cli_errors(void)
     {2, "TRAIN --attach lora:rnk=3@qkv",
      "--attach: lora has no key rnk; it has rank, scale, parts, dropout, init, place"},
     {2, "TRAIN --attach nope@qkv",
-     "--attach: there is no method nope; there are alore, lora, ssf, unfreeze"},
+     "--attach: there is no method nope; there are alore, kron, arc, "},
     {2, "TRAIN --attach lora",
      "--attach: \"lora\" is not method:key=value@target"},
     {2, "TRAIN --attach lora:rank=0@qkv",

@@ -2746,7 +2746,10 @@ static alore_status measure_rules(app *a, const network *n, const char *rules, c
 
 static int count_rules(app *a, const network *n, const char *rules, counts *c)
 {
-    return measure_rules(a, n, rules, c) ? fail_library(a, 1, "count") : 0;
+    const alore_status status = measure_rules(a, n, rules, c);
+    const bool given = a->set.attach && rules == a->set.attach;
+    if (!status) return 0;
+    return fail_library(a, given && status == ALORE_ERR_RULE ? 2 : 1, given ? "--attach" : "count");
 }
 
 /* A line of the table. What a backbone is too narrow for has no number, but a reason. */
