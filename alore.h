@@ -8127,6 +8127,16 @@ static bool alo_is_own(const alo_planner *s, int32_t t) {
     return s->p->tensors[t].segment == ALO_ARENA && !(s->p->tensors[t].flags & ALO_VIEW);
 }
 
+/* May x share the gradient of a sum that it is a term of? In a lane; or made once, with no other reader. */
+static bool alo_shares(const alo_planner *s, int32_t x) {
+    const alore_plan *p = s->p;
+    int reads = 0;
+    if (p->tensors[x].segment != ALO_ONCE || p->tensors[x].flags & ALO_VIEW) return alo_is_own(s, x);
+    for (int i = 0; i < ALO_IN * p->forward; ++i)
+        reads += alo_root(s, p->ops[i / ALO_IN].in[i % ALO_IN]) == x;
+    return reads == 1;
+}
+
 static bool alo_same_extent(const alo_planner *s, int32_t a, int32_t b) {
     const alo_tensor *x = &s->p->tensors[a], *y = &s->p->tensors[b];
     return x->rows == y->rows && x->cols == y->cols && !((x->flags ^ y->flags) & ALO_PER_SAMPLE);
@@ -8400,7 +8410,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
     int32_t of[26] = {0}; /* the operand of each small letter */
     if (!g) return;
     const bool local = s->p->tensors[g].segment == ALO_ARENA;
-    const bool passes = local && !(s->p->opts.off & ALORE_NO_ALIAS);
+    const bool passes = !(s->p->opts.off & ALORE_NO_ALIAS) && (local || segment == ALO_ONCE);
     if (local) (void)alo_covered(s, g, 0, s->p->tensors[g].cols, &op); /* what nobody wrote is zero */
     memcpy(of, op.in, sizeof op.in);
     memcpy(&of['y' - 'a'], op.out, 2 * sizeof *of);
@@ -8412,7 +8422,7 @@ static void alo_emit_pieces(alo_planner *s, int now) {
         if (!alo_piece_wanted(s, &op, code)) continue;
         if (passes && (op.code == ALO_K_add || code == ALO_K_add_columns_da)) {
             const int32_t x = op.in[*row->writes - 'A'];
-            const bool alias = !s->marks[x].grad && alo_is_own(s, x) && alo_same_extent(s, x, op.out[0]);
+            const bool alias = !s->marks[x].grad && alo_shares(s, x) && alo_same_extent(s, x, op.out[0]);
             if (alias) s->marks[x].grad = g;
             if (alias) continue;
         }
