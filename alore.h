@@ -8130,11 +8130,10 @@ static bool alo_is_own(const alo_planner *s, int32_t t) {
 /* May x share the gradient of a sum that it is a term of? In a lane; or made once, with no other reader. */
 static bool alo_shares(const alo_planner *s, int32_t x) {
     const alore_plan *p = s->p;
-    int reads = 0;
+    int n = 0; /* readers */
     if (p->tensors[x].segment != ALO_ONCE || p->tensors[x].flags & ALO_VIEW) return alo_is_own(s, x);
-    for (int i = 0; i < ALO_IN * p->forward; ++i)
-        reads += alo_root(s, p->ops[i / ALO_IN].in[i % ALO_IN]) == x;
-    return reads == 1;
+    for (int i = 0; i < ALO_IN * p->forward; ++i) n += alo_root(s, p->ops[i / ALO_IN].in[i % ALO_IN]) == x;
+    return n == 1;
 }
 
 static bool alo_same_extent(const alo_planner *s, int32_t a, int32_t b) {
@@ -10357,8 +10356,7 @@ static void alo_less_host(const alo_merging *g, const char *part, size_t in, dou
     }
 }
 
-/* The rank of e [in, out], which is used up, and its factors: [rank, in], columns of the left one, and
- * [rank, out]. */
+/* The rank of e [in, out], which is used up, and its factors: [rank, in], turned, and [rank, out]. */
 static size_t alo_crosses(double *e, size_t in, size_t out, double least, float *left, float *right) {
     for (size_t rank = 0, at = 0;; ++rank) {
         if (!(alo_peak(e, in * out, &at) > least) || rank == in || rank == out) return rank;
