@@ -839,7 +839,6 @@ static int keep_experts(app *a, network *n)
 {
     static const char *const of[] = {".alore.D", ".kron.W", ".mlae.lambda", ".kadaptation.q.D", ".kadaptation.v.D"};
     alore_weights *kept = NULL;
-    const char *key, *value;
     long most;
     int rc = 0, found = 0;
     if (!a->set.experts || !n->adapter) return 0;
@@ -864,10 +863,7 @@ static int keep_experts(app *a, network *n)
         found += experts > 0;
         if (alore_weights_add(kept, &t)) rc = fail_library(a, 1, t.name);
     }
-    for (int i = 0; !rc && i < alore_weights_meta_count(n->adapter); ++i) {
-        alore_weights_meta_at(n->adapter, i, &key, &value);
-        if (alore_weights_set_meta(kept, key, value)) rc = fail_library(a, 1, key);
-    }
+    if (!rc && !names_copy_meta(kept, n->adapter)) rc = fail_library(a, 1, "memory");
     if (!rc && !found) rc = fail(a, 1, "--experts", "the adapter has no experts");
     n->adapter = kept;
     return rc;

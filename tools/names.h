@@ -433,6 +433,17 @@ static bool names_fuse(alore_ctx *ctx, const alore_weights *from, naming n, int 
     return data != NULL;
 }
 
+/* All metadata of `from`; false: the context says why. */
+static bool names_copy_meta(alore_weights *to, const alore_weights *from)
+{
+    for (int i = 0; i < alore_weights_meta_count(from); ++i) {
+        const char *key, *value;
+        alore_weights_meta_at(from, i, &key, &value);
+        if (alore_weights_set_meta(to, key, value)) return false;
+    }
+    return true;
+}
+
 /* A set in timm's names that borrows what it can of `from`. What no row knows keeps its name. */
 static bool names_to_timm(alore_ctx *ctx, const alore_weights *from, naming n, alore_weights **out, char *why)
 {
@@ -454,12 +465,7 @@ static bool names_to_timm(alore_ctx *ctx, const alore_weights *from, naming n, a
         if (row) snprintf(name + strlen(name), 64, "%.60s", rest);
         good = names_add(ctx, *out, row ? name : t->name, *t, t->rank ? t->dims[0] : 0, false, why) != NULL;
     }
-    for (int i = 0; good && i < alore_weights_meta_count(from); ++i) {
-        const char *key, *value;
-        alore_weights_meta_at(from, i, &key, &value);
-        if (alore_weights_set_meta(*out, key, value)) good = img_fail(why, "no memory");
-    }
-    return good;
+    return good && (names_copy_meta(*out, from) || img_fail(why, "no memory"));
 }
 
 /* The way back: the set in the names `n`, qkv split. */
@@ -486,12 +492,7 @@ static bool names_from_timm(alore_ctx *ctx, const alore_weights *from, naming n,
                 memcpy(data, (const unsigned char *)t->data + (size_t)k * bytes, bytes);
         }
     }
-    for (int i = 0; good && i < alore_weights_meta_count(from); ++i) {
-        const char *key, *value;
-        alore_weights_meta_at(from, i, &key, &value);
-        if (alore_weights_set_meta(*out, key, value)) good = img_fail(why, "no memory");
-    }
-    return good;
+    return good && (names_copy_meta(*out, from) || img_fail(why, "no memory"));
 }
 
 /* ---- config.json ------------------------------------------------------------ */
