@@ -765,6 +765,9 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 #elif !defined(ALORE_NO_SIMD) && defined(__GNUC__) && defined(__aarch64__)
 #    define ALO_ARM
 #    include <arm_neon.h>
+#    ifdef __linux__
+#        include <sys/auxv.h>
+#    endif
 #endif
 #ifdef ALORE_BLAS
 #    ifndef ALORE_BLAS_HEADER
@@ -1540,6 +1543,15 @@ static unsigned alo_cpu(void) {
     if (has >> ALORE_ISA_AVX512 & 1) alo_cpuid(7, 1, r), has |= (r[0] >> 5 & amd) << 8;
 #elif defined(ALO_ARM)
     has |= 1u << ALORE_ISA_NEON;
+#ifdef __linux__ /* ASIMDDP, BF16: by Arm's optimisation guides two or four products in the time of one */
+    has |= (unsigned)(getauxval(16) >> 20 & 1) << 9 | (unsigned)(getauxval(26) >> 14 & 1) << 8;
+#endif
+#ifdef __ARM_FEATURE_DOTPROD
+    has |= (unsigned)ALO_OWN_I8 << 8;
+#endif
+#ifdef __ARM_FEATURE_BF16_VECTOR_ARITHMETIC
+    has |= (unsigned)ALO_OWN_BF16 << 8;
+#endif
 #endif
     return ALO_CPU_SEEN(has);
 }
@@ -2901,6 +2913,7 @@ static const alore_kernel ALO_F(table)[ALO_K_COUNT] = {ALO_KERNELS(ALO_TABLE_ROW
  *   upper lower  the two of a pair as f32, lower in the lower bits      under  a >> 16      or      zip
  *   pairs  2 LANES floats to pairs    bytes  4 LANES floats, scaled and rounded, + 128, to bytes
  *   dot8   c += a's bytes times b's, a's from 0 to 255, b's signed      whole  integers to f32
+ *   signs  bytes to what dot8 takes as a: they themselves, or signed where it takes signed ones
  * V_HOLD keeps a vector in a register: else gcc reads it from memory at each use. */
 
 /* clang-format off */
@@ -3289,21 +3302,47 @@ static ALO_INLINE vec V(bytes)(const float *p, float scale) {
     const int16x8_t high = vcombine_s16(alo_round8_neon(p + 8, by), alo_round8_neon(p + 12, by));
     return vreinterpretq_f32_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)));
 }
+WORD1(signs, R(veorq_u32(W(a), vdupq_n_u32(0x80808080u)))) /* dot products here are of signed bytes */
 static ALO_INLINE vec V(dot8)(vec a, vec b, vec c) {
-    const uint8x16_t x = vreinterpretq_u8_f32(a);
-    const int8x16_t y = vreinterpretq_s8_f32(b);
-    const int16x8_t x0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))), y0 = vmovl_s8(vget_low_s8(y));
-    const int16x8_t x1 = vreinterpretq_s16_u16(vmovl_high_u8(x)), y1 = vmovl_high_s8(y);
-    const int32x4_t low = vpaddq_s32(vmull_s16(vget_low_s16(x0), vget_low_s16(y0)), vmull_high_s16(x0, y0));
-    const int32x4_t high = vpaddq_s32(vmull_s16(vget_low_s16(x1), vget_low_s16(y1)), vmull_high_s16(x1, y1));
+    const int8x16_t x = vreinterpretq_s8_f32(a), y = vreinterpretq_s8_f32(b);
+    const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(x), vget_low_s8(y)));
+    const int32x4_t high = vpaddlq_s16(vmull_high_s8(x, y));
     return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(c), vpaddq_s32(low, high)));
 }
+/* The same by instructions that not every CPU has, nor every assembler: as numbers, with those of the
+ * registers. */
+#define ALO_INST(code, d, n, m)                                                                              \
+    ".irp alo_i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"   \
+    ".equ .Lalo_v\\alo_i, \\alo_i\n\t.endr\n\t"                                                            \
+    ".inst " code " | .Lalo_" m " << 16 | .Lalo_" n " << 5 | .Lalo_" d "\n\t"
+static ALO_INLINE vec V(dot16_own)(vec a, vec b, vec c) {
+    __asm__(ALO_INST("0x6e40fc00" /* bfdot */, "%0", "%1", "%2") : "+w"(c) : "w"(a), "w"(b));
+    return c;
+}
+static ALO_INLINE vec V(dot8_own)(vec a, vec b, vec c) {
+    __asm__(ALO_INST("0x4e809400" /* sdot */, "%0", "%1", "%2") : "+w"(c) : "w"(a), "w"(b));
+    return c;
+}
+static ALO_INLINE vec V(pairs_own)(vec low, vec high) { /* bfcvtn, bfcvtn2 */
+    vec v;
+    __asm__(ALO_INST("0x0ea16800", "%0", "%1", "v0") ALO_INST("0x4ea16800", "%0", "%2", "v0")
+            : "=&w"(v) : "w"(low), "w"(high));
+    return v;
+}
+#undef ALO_INST
+#define ALO_OWN_DOTS
 #undef W
 #undef R
 #define V_HOLD(x) (void)0
 #endif
 #ifndef ALO_OWN_DOTS
 WORD2(pairs_own, V(or)(a, b)) /* never asked for */
+#endif
+#if defined(ALO_STAMP) && ALO_STAMP == 4
+enum { ALO_L(plus) = 0 };
+#else
+enum { ALO_L(plus) = 128 };
+WORD1(signs, a)
 #endif
 
 #if !defined(ALO_STAMP) || ALO_STAMP == 4 /* no masks */
@@ -3449,7 +3488,7 @@ static ALO_INLINE vec V(slope)(int kind, vec x) {
  * another; pairs without such an instruction are widened to floats on the way. Frozen weights W [out, in] are
  * packed before, `nr` rows to a panel [words of in, nr]; their transpose is read from the same panels by
  * turning blocks of them, which costs 2 to 5 of 100 at 197 rows.
- * Bytes: a row of a has one scale, a row of W another; a's have 128 added, which `excess` takes away. */
+ * Bytes: a row of a has one scale, a row of W another; a's have `plus` added, which `excess` takes away. */
 
 typedef struct ALO_L(strip) {   /* what a tile needs: y = from + a b for k words */
     const float *a, *b, *from;  /* from NULL: zero */
@@ -3630,7 +3669,7 @@ static void ALO_L(pack_words)(int form, float *to, int room, const float *from, 
                     for (int q = 0; q < L * terms; ++q) part[q] = first + i < n && q < left ? at[q] : 0.0f;
                     at = part;
                 }
-                r[i] = form == ALO_PACK_I8 ? V(bytes)(at, by) : V(pairs)(at);
+                r[i] = form == ALO_PACK_I8 ? V(signs)(V(bytes)(at, by)) : V(pairs)(at);
             }
             V(turn)(r);
             for (int i = 0; i < rows; ++i, out += room) {
@@ -3675,6 +3714,7 @@ static float ALO_L(magnitude)(const float *x, int count) {
  * excess. */
 static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int in) {
     const int nr = ALO_L(nr), words = (in + 3) / 4;
+    const uint32_t plus = ALO_L(plus) * 0x01010101u;
     float scale[ALO_L(nr)];
     if (form == ALO_PACK_F32) ALO_L(pack)(to, nr, nr, from, in, 1, n, in);
     if (form == ALO_PACK_BF16) ALO_L(pack_words)(form, to, nr, from, in, n, in, NULL);
@@ -3689,12 +3729,12 @@ static void ALO_L(pack_panel)(int form, float *to, const float *from, int n, int
         int32_t sum = 0;
         for (int e = 0; e < words; ++e) {
             float *at = to + (ptrdiff_t)e * nr + i;
-            const uint32_t word = i < n ? alo_bits(*at) ^ 0x80808080u : 0;
+            const uint32_t word = i < n ? alo_bits(*at) ^ plus : 0;
             *at = alo_float(word);
             for (int k = 0; k < 32; k += 8) sum += (int32_t)((word >> k & 255u) ^ 128u) - 128;
         }
         if (i >= n) to[(ptrdiff_t)words * nr + i] = 0;
-        to[(ptrdiff_t)(words + 1) * nr + i] = alo_float((uint32_t)(128 * sum));
+        to[(ptrdiff_t)(words + 1) * nr + i] = alo_float((uint32_t)(ALO_L(plus) * sum));
     }
 }
 
@@ -8939,7 +8979,7 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     p->level = plain || b ? NULL : level;
     const alore_dtype in = p->opts.precision;
     p->form = !in ? ALO_PACK_F32 : in == ALORE_BF16 ? ALO_PACK_BF16 : ALO_PACK_I8;
-    p->own = (uint8_t)(ctx->config.isa == ALORE_ISA_AVX512 ? alo_cpu() >> 8 : 0);
+    p->own = (uint8_t)(ctx->config.isa >= ALORE_ISA_AVX512 ? alo_cpu() >> 8 : 0);
     if (in != ALORE_BF16) p->own &= (uint8_t)~ALO_OWN_BF16; /* attention's, too, are in f32 */
     if (in && (!p->level || p->level->panel < 4))
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, NULL, "these kernels have products in F32 only");
