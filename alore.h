@@ -4040,15 +4040,20 @@ static void ALO_L(times_packed)(alo_mat y, alo_mat a, const float *b, bool add, 
     s.k = a.cols;
     s.a_row = a.row;
     s.a_col = a.col;
+    s.y_row = s.from_row = y.row;
     for (int at = 0, wide; at < y.cols; at += wide) {
         wide = ALO_L(span)(y.cols, at);
         s.b = b + (ptrdiff_t)at * a.cols;
         s.b_row = wide;
         for (int p = 0; p < count; ++p) {
             const int row = ALO_L(begin)(y.rows, p), high = ALO_L(begin)(y.rows, p + 1) - row;
+            const int n = y.cols - at < wide ? y.cols - at : wide;
+            ALO_L(tiler) tiler = wide == ALO_L(nr) ? whole : slim;
             s.a = (const float *)a.p + a.at + row * a.row;
-            ALO_L(place)(&o, &s, wide == ALO_L(nr) ? whole : slim, row, at, high,
-                         y.cols - at < wide ? y.cols - at : wide, wide, true, true, NULL);
+            s.y = (float *)y.p + y.at + row * y.row + at;
+            s.from = add ? s.y : NULL;
+            if (n == wide) tiler(&s, high); /* `place` would take 3 of 100 */
+            else ALO_L(place)(&o, &s, tiler, row, at, high, n, wide, true, true, NULL);
         }
     }
 }

@@ -4238,6 +4238,13 @@ static size_t t_outcome(const char *spec, const char *rules, alore_plan_opts o,
 }
 
 /* Two outcomes: the same bits, or (exact false) within 1e-11 of the largest. */
+/* The same numbers from other plans are the same bits; a BLAS sums by shape and address: some roundings apart. */
+#ifdef ALORE_BLAS
+#define T_BLAS_EPS (20 * EPS)
+#else
+#define T_BLAS_EPS 0.0
+#endif
+
 static void t_agree(const double *want, const double *have, size_t n, bool exact,
                       const char *what)
 {
@@ -4246,8 +4253,7 @@ static void t_agree(const double *want, const double *have, size_t n, bool exact
         largest = fmax(largest, fabs(want[i]));
         worst = fabs(want[i] - have[i]) <= worst ? worst : fabs(want[i] - have[i]);
     }
-    ok(n > 0 && worst <= (exact ? 0 : 1e-11 * largest), "%s: off by %g of %g", what, worst,
-       largest);
+    ok(n > 0 && worst <= (exact ? T_BLAS_EPS : 1e-11) * largest, "%s: off by %g of %g", what, worst, largest);
 }
 
 static const char *const t_some_rules[] = {
@@ -6173,7 +6179,12 @@ static void t_starts(void)
                 if (identity && !off && (strstr(rule, "proj") || strstr(rule, "fc2") || strstr(rule, "mlp"))) continue;
                 o.dtype = identity ? ALORE_F32 : ALORE_F64;
                 if (!t_start_logits(isa, o, rule, 8, have) || !t_start_logits(isa, o, rule, 9, other)) continue;
-                ok(!memcmp(want[identity], have, sizeof have) == identity, "%s: %s, %u starts %s", rule,
+                double apart = 0, most = 0;
+                for (int i = 0; i < 15; ++i) {
+                    apart = fmax(apart, fabs(want[identity][i] - have[i]));
+                    most = fmax(most, fabs(have[i]));
+                }
+                ok(identity ? apart <= T_BLAS_EPS * most : apart > 0, "%s: %s, %u starts %s", rule,
                    alore_isa_name((alore_isa)isa), off, identity ? "with other bits" : "at the identity");
                 ok(!memcmp(have, other, sizeof have) == identity, "%s: the seed decides", rule);
             }
@@ -9032,7 +9043,7 @@ static void t_forms_prefix(void)
 static void t_forms_style(void)
 {
     if (!t_cli_begin()) return;
-    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 10560 ]"), "alore.h is longer than 10560 lines");
+    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 10570 ]"), "alore.h is longer than 10570 lines");
     ok_cli(t_shell("grep -n '.\\{111,\\}' ../../alore.h"), "columns: %s", t_wrote("out"));
     ok_cli(t_shell("LC_ALL=C grep -n -P '[^\\x00-\\x7F]' ../../alore.h"), "ASCII: %s", t_wrote("out"));
     ok_cli(t_shell("grep -n -e '[[:space:]]$' ../../alore.h ../../tools/*.[ch] ../../tests/*.c ../../examples/*.c"),
@@ -9097,7 +9108,8 @@ static void t_forms_valgrind(void)
 /* With ALORE_BLAS: the same tests within the same bounds. */
 static void t_forms_blas(void)
 {
-    static const char *const parts[] = {"ops_", "selftest", "gradients", "merge_random", "golden_run"};
+    static const char *const parts[] = {"ops_", "selftest", "gradients", "merge_random", "golden_run", "levels",
+                                        "run_", "plan_options", "starts", "steps", "adapters", "out_of_memory"};
     if (!t_cli_begin()) return;
     if (t_shell("printf '#include <cblas.h>\nint main(void) { float x = 1; return cblas_sdot(1, &x, 1, &x, 1) != 1; "
                 "}\n' >b.c && %s b.c -o b -lopenblas && ./b", t_tool("CC", "cc"))) {
