@@ -904,10 +904,6 @@ static alore_status alo_fail(alore_ctx *ctx, alore_status status, const char *si
     return status;
 }
 
-static void alo_remark(const alore_ctx *ctx, int level, const char *text) {
-    if (ctx->config.log) ctx->config.log(ctx->config.user, level, text);
-}
-
 /* A block of `bytes`, or NULL with the error set. */
 static void *alo_raw(alore_ctx *ctx, size_t bytes) {
     const alore_allocator *a = &ctx->config.allocator;
@@ -1355,23 +1351,20 @@ static int alo_cpus(alore_pool *p) {
     return count;
 }
 
-/* Move this thread to CPU `seat` of the mask, which it then keeps. */
-static void alo_sit(const alore_pool *p, int seat) {
-    unsigned long one[ALO_MASK] = {0};
-    for (size_t i = 0; i < 8 * sizeof one; ++i)
-        if (p->mask[i / (8 * sizeof(long))] & alo_cpu_bit(i) && !seat--)
-            one[i / (8 * sizeof(long))] = alo_cpu_bit(i);
-    (void)syscall(SYS_sched_setaffinity, 0L, sizeof one, one);
+/* Let a thread (0: this one) have CPU `seat` of the mask alone; -1: all of them, as before. */
+static void alo_sit(const alore_pool *p, long thread, int seat) {
+    unsigned long to[ALO_MASK] = {0};
+    const bool all = seat < 0;
+    for (size_t i = 0; i < 8 * sizeof to; ++i)
+        if (p->mask[i / (8 * sizeof(long))] & alo_cpu_bit(i) && (all || !seat--))
+            to[i / (8 * sizeof(long))] |= alo_cpu_bit(i);
+    (void)syscall(SYS_sched_setaffinity, thread, sizeof to, to);
 }
 
 static long alo_thread(void) { return syscall(SYS_gettid); }
-static void alo_rise(const alore_pool *p) {
-    (void)syscall(SYS_sched_setaffinity, p->pinned, sizeof p->mask, p->mask);
-}
 #else
 static int alo_cpus(alore_pool *p) { return (void)p, 0; }
-static void alo_sit(const alore_pool *p, int seat) { (void)p, (void)seat; }
-static void alo_rise(const alore_pool *p) { (void)p; }
+static void alo_sit(const alore_pool *p, long thread, int seat) { (void)p, (void)thread, (void)seat; }
 static long alo_thread(void) { return 0; }
 #endif
 
@@ -1422,7 +1415,7 @@ static ALO_OS(void *, DWORD WINAPI, int) alo_pool_work(void *pool) {
     alore_pool *p = (alore_pool *)pool;
     ALO_TAKE(&p->lock);
     ++p->begun;
-    if (p->pinned) alo_sit(p, p->begun);
+    if (p->pinned) alo_sit(p, 0, p->begun);
     alo_pool_serve(p, false);
     ALO_GIVE(&p->lock);
     return 0;
@@ -1440,7 +1433,7 @@ ALORE_API void alore_pool_destroy(alore_pool *p) {
         for (int i = 0; i < p->count; ++i) ALO_JOIN(p->workers[i]);
         ALO_DROP(&p->lock, &p->news);
     }
-    if (p->pinned) alo_rise(p);
+    if (p->pinned) alo_sit(p, p->pinned, -1);
     if (p->object.ctx->pool == p) p->object.ctx->pool = NULL;
     alo_object_free(&p->object);
 }
@@ -1464,14 +1457,14 @@ ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool
         while (p->count < threads - 1 && ALO_START(p->workers[p->count], alo_pool_work, p)) ++p->count;
         p->spinners = cpus ? cpus - 1 : p->count;
         if (ctx->config.pin && cpus == p->count + 1) p->pinned = alo_thread();
-        if (p->pinned) alo_sit(p, 0);
+        if (p->pinned) alo_sit(p, 0, 0);
         ALO_GIVE(&p->lock);
     }
-    if (p->count < threads - 1) {
+    if (p->count < threads - 1 && ctx->config.log) {
         char line[96];
         alo_text text = {line, sizeof line, 0};
         alo_print(&text, "%d of %d threads run", p->count + 1, threads);
-        alo_remark(ctx, 1, line);
+        ctx->config.log(ctx->config.user, 1, line);
     }
     *out = p;
     return ALORE_OK;
@@ -5769,17 +5762,14 @@ typedef struct alo_site {
 
 typedef struct alo_block { void *data; size_t bytes; } alo_block; /* constants of ops       */
 
-#define ALO_LISTS(X) \
-    X(tensor, alo_tensor) X(op, alo_op) X(attr, alo_attr) X(param, alo_param) \
-    X(site, alo_site) X(rule, alo_rule) X(item, alo_item) X(table, alo_block)
 #define ALO_LIST(name, type) type *name##s; int name##_count, name##_room;
 
 struct alore_model {
     alo_object  object;
     alore_error error;         /* of the first wrong word                           */
-    ALO_LISTS(ALO_LIST)
-    char   *names;             /* the string table; offset 0 is ""                  */
-    int     name_bytes, name_room;
+    ALO_LIST(tensor, alo_tensor) ALO_LIST(op, alo_op) ALO_LIST(attr, alo_attr) ALO_LIST(param, alo_param)
+    ALO_LIST(site, alo_site) ALO_LIST(rule, alo_rule) ALO_LIST(item, alo_item) ALO_LIST(table, alo_block)
+    ALO_LIST(name, char)       /* the string table; offset 0 is ""                  */
     int32_t rules_text, backbone;
     char    scope[192];        /* "blocks.3." while a block is open                 */
     int     depth, marks[8], marked[8]; /* lengths and block numbers of the scopes below */
@@ -5829,19 +5819,13 @@ static alore_id alo_starved(alore_model *m) {
     (alo_list_add(&(m)->object, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, (m)->name##_count, \
                   &(element), sizeof(element)) || alo_starved(m))
 
-/* One more byte of the string table. */
-static bool alo_name_add(alore_model *m, const char *byte) {
-    return alo_list_add(&m->object, &m->names, &m->name_bytes, &m->name_room, m->name_bytes, byte, 1) ||
-           alo_starved(m);
-}
-
 /* Offset of a copy of `text` in the string table, 0 for "" and when memory fails. */
 static int32_t alo_intern(alore_model *m, const char *text) {
-    const int32_t at = m->name_bytes;
+    const int32_t at = m->name_count;
     const size_t bytes = strlen(text) + 1;
     if (bytes > 65536) return alo_wrong(m, ALORE_ERR_NAME, "a name of %z bytes", bytes);
     for (size_t i = 0; i < bytes && *text; ++i)
-        if (!alo_name_add(m, text + i)) return 0;
+        if (!ALO_ADD(m, name, text[i])) return 0;
     return *text ? at : 0;
 }
 
@@ -5850,12 +5834,13 @@ ALORE_API void alore_model_destroy(alore_model *m) {
 }
 
 ALORE_API alore_status alore_model_create(alore_ctx *ctx, alore_model **out) {
+    const char end = 0;
     const alo_tensor none = ALORE_ZERO;
     const alo_attr zeros = ALORE_ZERO, one = {1.0f, 0, 0, 0, 0, 0, 0, NULL, NULL};
     alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_object_free);
     if (!m) return ALORE_ERR_MEMORY;
     m->site = m->rule = m->block = -1;
-    if (alo_name_add(m, "") && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
+    if (ALO_ADD(m, name, end) && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
         return ALORE_OK; /* attributes 0: zeros, 1: x = 1 */
     alo_object_free(&m->object);
     *out = NULL;
@@ -8906,7 +8891,7 @@ static void alo_take_over(alo_planner *s) {
     p->param_count = m->param_count;
     for (int a = 0; a < m->attr_count && !s->status; ++a) (void)alo_plan_attr(s, m->attrs[a]);
     p->params = (alo_param *)alo_plan_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
-    p->names = (char *)alo_plan_keep(s, m->names, alo_zu(m->name_bytes));
+    p->names = (char *)alo_plan_keep(s, m->names, alo_zu(m->name_count));
     for (int t = 0; t < m->tensor_count && !s->status; ++t) {
         const int32_t id = alo_plan_tensor(s, m->tensors[t]);
         if (s->status) return;
@@ -10435,7 +10420,7 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
 
 ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weights *base,
                                          const alore_weights *adapter, alore_weights **lora) {
-    size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 600), alo_zu(m->name_bytes) + 1);
+    size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 600), alo_zu(m->name_count) + 1);
     alo_text rules = {NULL, room, 0};
     alo_merging g = ALORE_ZERO;
     g.m = m;
