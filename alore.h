@@ -1122,8 +1122,7 @@ static inline float alo_turn(float x, int32_t quarters) {
     int32_t n = alo_nearest(y * 0.636619772f);
     float k = (float)n, c = k * 7.54953362e-8f, d = k * 2.56328292e-12f;
     float a = y - k * 1.5703125f - k * 0.000483751297f;
-    float b = a - c, r = b - d;
-    float rest = ((a - b) - c) + ((b - r) - d) - k * 6.12323426e-17f;
+    float b = a - c, r = b - d, rest = ((a - b) - c) + ((b - r) - d) - k * 6.12323426e-17f;
     float z = r * r, h = 0.5f * z, w = 1.0f - h;
     float s = (-0.000195179673f * z + 0.00833218731f) * z - 0.166666552f;
     float p = (2.44324128e-5f * z - 0.00138873095f) * z + 0.0416666456f;
@@ -1244,8 +1243,7 @@ ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint
     if (n < 2) return 0;
     while (bits < 16 && (n - 1) >> (2 * bits)) ++bits;
     do {
-        uint32_t mask = ((uint32_t)1 << bits) - 1;
-        uint32_t left = place >> bits, right = place & mask;
+        uint32_t mask = ((uint32_t)1 << bits) - 1, left = place >> bits, right = place & mask;
         for (uint64_t round = 0; round < 6; ++round) {
             uint32_t next = left ^ (alore_random_u32(seed, stream, (round << 32 | right) << 2) & mask);
             left = right;
@@ -1444,8 +1442,7 @@ static void alo_pool_destroy(alo_object *o) { alore_pool_destroy((alore_pool *)(
  * config.pin, and as many threads as CPUs that this one may use, each keeps one of them, this one too until
  * the pool is destroyed; threads that it starts meanwhile share its CPU unless they move. */
 ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool **out) {
-    if (!ctx) return ALORE_ERR_ARGUMENT;
-    if (!out) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no place for the pool");
+    if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     if (threads < 0 || threads > 1024)
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "%d threads, not 0 to 1024", threads);
     alore_pool *p = (alore_pool *)(void *)alo_object_new(ctx, sizeof *p, alo_pool_destroy);
@@ -5500,11 +5497,9 @@ ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key,
     e.meta = true;
     e.t.name_bytes = strlen(key);
     alo_kept *old = alo_find(w, key, e.t.name_bytes, true, &place);
-    if (!value) {
-        alo_kept **at = w->by_name.at + place;
-        if (old) memmove(at, at + 1, alo_zu(--w->by_name.count - place) * sizeof *at);
-        return ALORE_OK;
-    }
+    alo_kept **at = w->by_name.at;
+    if (old && !value) memmove(at + place, at + place + 1, alo_zu(--w->by_name.count - place) * sizeof *at);
+    if (!value) return ALORE_OK;
     e.t.bytes = strlen(value);
     if (!alo_is_utf8(key, e.t.name_bytes) || !alo_is_utf8(value, e.t.bytes))
         return alo_fail(w->object.ctx, ALORE_ERR_ARGUMENT, NULL, "metadata is not UTF-8");
@@ -5649,8 +5644,7 @@ ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_w
 static void alo_give_back(const alore_weights *w, const alore_tensor *t) {
 #ifdef ALO_FORGET
     const uintptr_t page = 65536, begin = ((uintptr_t)t->data + page - 1) / page * page;
-    const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page;
-    const uintptr_t file = (uintptr_t)w->file;
+    const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page, file = (uintptr_t)w->file;
     if (w->file && end > begin && begin >= file && end <= file + w->file_bytes)
         (void)madvise((void *)begin, end - begin, ALO_FORGET);
 #else
@@ -5808,6 +5802,12 @@ static alore_id alo_wrong(alore_model *m, alore_status status, const char *forma
     return 0;
 }
 
+/* True if nothing may be added: after a mistake, or as the model is finished. */
+static bool alo_closed(alore_model *m) {
+    if (m->finished) alo_wrong(m, ALORE_ERR_ORDER, "a word after alore_model_finish");
+    return m->error.status != ALORE_OK;
+}
+
 /* An allocation failed: the context says so already. */
 static alore_id alo_starved(alore_model *m) {
     if (!m->error.status) m->error = alo_ctx(m)->error;
@@ -5834,13 +5834,13 @@ ALORE_API void alore_model_destroy(alore_model *m) {
 }
 
 ALORE_API alore_status alore_model_create(alore_ctx *ctx, alore_model **out) {
-    const char end = 0;
     const alo_tensor none = ALORE_ZERO;
     const alo_attr zeros = ALORE_ZERO, one = {1.0f, 0, 0, 0, 0, 0, 0, NULL, NULL};
+    if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_object_free);
     if (!m) return ALORE_ERR_MEMORY;
     m->site = m->rule = m->block = -1;
-    if (ALO_ADD(m, name, end) && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
+    if (ALO_ADD(m, name, *"") && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
         return ALORE_OK; /* attributes 0: zeros, 1: x = 1 */
     alo_object_free(&m->object);
     *out = NULL;
@@ -5858,10 +5858,8 @@ ALORE_API int alore_cols(const alore_model *m, alore_id id) { return alo_at(m, i
 
 /* True if the word must return 0: a mistake before, or an operand that is none. */
 static bool alo_poisoned(alore_model *m, alore_id a, alore_id b) {
-    if (m->error.status) return true;
-    if (m->finished)
-        alo_wrong(m, ALORE_ERR_ORDER, "a word after alore_model_finish");
-    else if (a <= 0 || a >= m->tensor_count || b <= 0 || b >= m->tensor_count)
+    if (alo_closed(m)) return true;
+    if (a <= 0 || a >= m->tensor_count || b <= 0 || b >= m->tensor_count)
         alo_wrong(m, ALORE_ERR_ARGUMENT, "an operand that is no tensor (%d, %d)", (int)a, (int)b);
     return m->error.status != ALORE_OK;
 }
@@ -5870,7 +5868,7 @@ static bool alo_poisoned(alore_model *m, alore_id a, alore_id b) {
 static alore_id alo_tensor_new(alore_model *m, int rows, int cols, int flags) {
     const int i = m->tensor_count;
     alo_tensor t = {ALO_NOWHERE, 0, (uint16_t)flags, rows, cols, cols, 0, i, 0, 0};
-    if (m->error.status) return 0;
+    if (alo_closed(m)) return 0;
     if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "a tensor of %d x %d; extents are 1 to %d", rows, cols, 1 << 24);
     return ALO_ADD(m, tensor, t) ? i : 0;
@@ -5920,27 +5918,35 @@ static const void *alo_table(alore_model *m, const void *data, size_t count, siz
 }
 
 /* ---- Names, scopes, sites ---- */
+/* A number that the backbone tells of itself; 0, and a mistake, where it makes no sense. */
+static int alo_told(alore_model *m, int n, const char *what) {
+    if (n >= 0 && n <= 1 << 16) return n;
+    return alo_wrong(m, ALORE_ERR_ARGUMENT, "%d %s, not 0 to %d", n, what, 1 << 16);
+}
+
 ALORE_API void alore_blocks(alore_model *m, int count) {
-    m->blocks = count;
-    for (const alo_item *x = m->items; x < m->items + m->item_count; ++x)
-        if (x->last >= count)
-            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, x->text), x->last,
-                      count - 1);
+    m->blocks = alo_told(m, count, "blocks");
+    for (int i = 0; i < m->item_count; ++i)
+        if (m->items[i].last >= count)
+            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, m->items[i].text),
+                      m->items[i].last, count - 1);
 }
 
 ALORE_API void alore_grid(alore_model *m, int prefix, int height, int width) {
-    m->prefix = prefix;
-    m->height = height;
-    m->width = width;
+    m->prefix = alo_told(m, prefix, "rows before the grid");
+    m->height = alo_told(m, height, "rows of the grid");
+    m->width = alo_told(m, width, "columns of the grid");
 }
 
-ALORE_API void alore_hidden(alore_model *m, int hidden) { m->hidden = hidden; }
+ALORE_API void alore_hidden(alore_model *m, int hidden) { m->hidden = alo_told(m, hidden, "hidden columns"); }
 
 /* `index` >= 0 opens a block: names become scope.index.name, its records one unit of recomputation. */
 ALORE_API void alore_push(alore_model *m, const char *scope, int index) {
     alo_text t = {m->scope, sizeof m->scope, strlen(m->scope)};
-    if (!m->error.status && m->depth == 8) alo_wrong(m, ALORE_ERR_ARGUMENT, "scopes nest at most %d deep", 8);
-    if (m->error.status) return;
+    if (m->depth == 8) alo_wrong(m, ALORE_ERR_ARGUMENT, "scopes nest at most %d deep", 8);
+    if (index >= 0 && m->blocks && m->block_count >= m->blocks)
+        alo_wrong(m, ALORE_ERR_ORDER, "block %d, where alore_blocks said %d", m->block_count, m->blocks);
+    if (alo_closed(m)) return;
     m->marks[m->depth] = (int)t.used;
     m->marked[m->depth++] = m->block;
     alo_print(&t, index >= 0 ? "%s.%d." : "%s.", scope, index);
@@ -6096,7 +6102,7 @@ static size_t alo_count(alore_shape s) {
 /* "[4, 12, 4]", in a place of 64 bytes. */
 static const char *alo_shape_text(char *place, alore_shape s) {
     alo_text t = {place, 64, 0};
-    for (int i = 0; i < s.rank; ++i) alo_print(&t, i ? ", %d" : "[%d", s.dims[i]);
+    for (int i = 0; i < s.rank && i < 4; ++i) alo_print(&t, i ? ", %d" : "[%d", s.dims[i]);
     alo_print(&t, s.rank ? "]" : "[]");
     return place;
 }
@@ -6104,11 +6110,13 @@ static const char *alo_shape_text(char *place, alore_shape s) {
 /* The tensor behind a shape: leading extents are rows, a vector is one row. */
 static alore_id alo_param_new(alore_model *m, const char *full, alore_shape shape, alore_start start,
                               int segment, bool base) {
-    const size_t count = alo_count(shape), cols = shape.rank ? (size_t)shape.dims[shape.rank - 1] : 1;
     alo_param p = {alo_intern(m, full), 0, shape, start, (uint8_t)segment, base, m->site, m->rule};
+    if (shape.rank < 0 || shape.rank > 4)
+        return alo_wrong(m, ALORE_ERR_SHAPE, "%s: rank %d, not 0 to 4", full, shape.rank);
     for (const int *e = shape.dims; e < shape.dims + shape.rank; ++e)
         if (*e < 1 || *e > 1 << 24)
             return alo_wrong(m, ALORE_ERR_SHAPE, "%s: extent %d; extents are 1 to %d", full, *e, 1 << 24);
+    const size_t count = alo_count(shape), cols = shape.rank ? alo_zu(shape.dims[shape.rank - 1]) : 1;
     if (count > (size_t)1 << 40 || count / cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "%s: %z elements are too many", full, count);
     p.tensor = alo_tensor_new(m, (int)(count / cols), (int)cols, segment == ALO_PARAM ? ALO_LEARNS : 0);
@@ -6141,7 +6149,7 @@ ALORE_API alore_id alore_base(alore_model *m, const char *name, alore_shape shap
     const alore_kind kind = open ? m->sites[m->site].s.kind : ALORE_KIND_NONE;
     char full[ALO_NAME_BYTES];
     int segment = ALO_BASE;
-    if (m->error.status || !alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
+    if (alo_closed(m) || !alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
     if (alo_param_find(m, full) >= 0) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
     for (int r = 0; r < m->rule_count; ++r)
         for (int i = 0; i < m->rules[r].count && !m->rules[r].method; ++i) {
@@ -6187,7 +6195,7 @@ static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape,
     const bool own = share == ALORE_OWN || share == ALORE_SITE, kind = share == ALORE_KIND;
     const bool parted = share != ALORE_SITE && share != ALORE_WIDEST;
     char full[ALO_NAME_BYTES], old[64], now[64], part[2] = {parted ? m->part : (char)0, 0};
-    if (m->error.status) return 0;
+    if (alo_closed(m)) return 0;
     if (m->site < 0 || m->rule < 0) return alo_wrong(m, ALORE_ERR_ORDER, "alore_param outside of a method");
     if (!alo_compose(m, full, "%s%s%s.%s%s%s%s%s", own ? alo_where(m) : "", own ? "." : "",
                      m->rules[m->rule].method->name, kind ? alore_kind_name(m->sites[m->site].s.kind) : "",
@@ -6213,15 +6221,24 @@ ALORE_API alore_id alore_frozen(alore_model *m, const char *name, alore_shape sh
     return alo_declare(m, name, shape, share, start, ALO_FROZEN);
 }
 
-/* An input of every sample. `name` must be new. */
+/* Name an input or an output; none has the name of another. */
+static void alo_name_io(alore_model *m, alore_id id, const char *name, int flag) {
+    for (int i = 1; i < m->tensor_count; ++i)
+        if (m->tensors[i].flags & (ALO_OUTPUT | ALO_INPUT) && !strcmp(alo_name(m, m->tensors[i].name), name))
+            alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", name);
+    if (m->error.status) return;
+    m->tensors[id].name = alo_intern(m, name);
+    m->tensors[id].flags |= (uint16_t)flag;
+}
+
+/* An input of every sample. */
 ALORE_API alore_id alore_input(alore_model *m, const char *name, alore_dtype dtype, int rows, int cols) {
-    if (m->error.status) return 0;
     if (dtype != ALORE_F32 && dtype != ALORE_U8 && dtype != ALORE_I32)
         return alo_wrong(m, ALORE_ERR_DTYPE, "input %s is %s; inputs are F32, U8 or I32", name,
                          alore_dtype_name(dtype));
-    const alore_id id = alo_tensor_new(m, rows, cols, ALO_PER_SAMPLE | ALO_INPUT);
-    if (!id) return 0;
-    m->tensors[id].name = alo_intern(m, name);
+    const alore_id id = alo_tensor_new(m, rows, cols, ALO_PER_SAMPLE);
+    alo_name_io(m, id, name, ALO_INPUT);
+    if (m->error.status) return 0;
     m->tensors[id].segment = ALO_IO;
     m->tensors[id].dtype = (uint8_t)dtype;
     return id;
@@ -6685,14 +6702,9 @@ ALORE_API alore_id alore_loss_mse(alore_model *m, alore_id y, alore_id target) {
 /* Keep x for the caller under a name. A plan for training differentiates "loss". */
 ALORE_API void alore_output(alore_model *m, const char *name, alore_id x) {
     if (alo_poisoned(m, x, x)) return;
-    for (const alo_tensor *t = m->tensors + 1; t < m->tensors + m->tensor_count; ++t)
-        if (t->flags & (ALO_OUTPUT | ALO_INPUT) && !strcmp(alo_name(m, t->name), name))
-            alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", name);
     if (!alo_per_sample(m, x)) alo_wrong(m, ALORE_ERR_SHAPE, "output %s does not depend on a sample", name);
     if (alo_at(m, x)->segment || alo_at(m, x)->flags & (ALO_OUTPUT | ALO_VIEW)) x = alo_whole(m, x);
-    if (m->error.status) return;
-    m->tensors[x].name = alo_intern(m, name);
-    m->tensors[x].flags |= ALO_OUTPUT;
+    alo_name_io(m, x, name, ALO_OUTPUT);
 }
 
 /* How many insertions, removals and changes make b of a; long names count by their heads. */
@@ -6983,13 +6995,14 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
         core = alore_param(m, "C", alore_dims(n, q, q, 0), ALORE_OWN, alo_kaiming(high ? n * q : q));
         if (!high) core = alo_beside(m, core, n);
     } else {
-        const int wide = site->hidden / d, slots = (4 + 2 * wide) * site->blocks; /* q k v proj fc1 fc2 */
+        const int wide = site->hidden / d; /* slots of fc1 */
         const int at = kind == ALORE_KIND_QKV ? 0 : kind == ALORE_KIND_PROJ ? 3 : high ? 4 + wide : 4;
         const bool plain = kind == ALORE_KIND_QKV || alore_recipe_number(r, "layout") > 0;
         if ((kind != ALORE_KIND_QKV && kind != ALORE_KIND_PROJ && kind != ALORE_KIND_FC1 &&
              kind != ALORE_KIND_FC2) ||
-            site->block < 0 || !wide)
+            site->block < 0 || site->block >= site->blocks || !wide || wide > 1 << 12)
             return alo_wrong(m, ALORE_ERR_RULE, "fact_tk has slots for qkv, proj, fc1 and fc2 alone");
+        const int slots = (4 + 2 * wide) * site->blocks; /* q k v proj fc1 fc2 */
         const alore_start third = alore_uniform(alo_sqrt(3.0f) / (float)q);
         const alore_id c = alore_param(m, "C", alore_dims(q, q, q, 0), ALORE_ALL, third);
         alore_id p = alore_param(m, "P", alore_dims(q, slots, 0, 0), ALORE_ALL, alo_xavier(q, slots));
