@@ -5660,17 +5660,19 @@ static void *alo_file_hold(alore_weights *w, const char *path, size_t *bytes) {
 #    ifdef ALO_FILES_POSIX
     int file = open(path, O_RDONLY);
     off_t end = file >= 0 ? lseek(file, 0, SEEK_END) : -1;
-    *bytes = end > 0 ? (size_t)end : 0;
+    *bytes = end > 0 && (uint64_t)end < SIZE_MAX / 2 ? (size_t)end : 0;
     if (*bytes) held = mmap(NULL, *bytes, PROT_READ, MAP_PRIVATE, file, 0);
     if (held == MAP_FAILED) held = NULL;
     if (file >= 0) close(file);
 #    else
     FILE *file = fopen(path, "rb");
     long end = file && !fseek(file, 0, SEEK_END) ? ftell(file) : -1;
-    *bytes = end > 0 ? (size_t)end : 0;
-    if (*bytes) held = alo_keep(&w->object, *bytes, NULL, 0);
+    *bytes = end > 0 && (uint64_t)end < SIZE_MAX / 2 ? (size_t)end : 0;
+    if (*bytes) held = alo_keep_raw(&w->object, *bytes, ALO_WIDE);
+    const bool starved = *bytes && !held;
     if (held && (fseek(file, 0, SEEK_SET) || fread(held, 1, *bytes, file) != *bytes)) held = NULL;
     if (file) fclose(file);
+    if (starved) return NULL;
 #    endif
     if (!held) alo_fail(w->object.ctx, ALORE_ERR_IO, NULL, "%s cannot be read, or is empty", path);
     return held;
@@ -6117,7 +6119,7 @@ static alore_id alo_param_new(alore_model *m, const char *full, alore_shape shap
         if (*e < 1 || *e > 1 << 24)
             return alo_wrong(m, ALORE_ERR_SHAPE, "%s: extent %d; extents are 1 to %d", full, *e, 1 << 24);
     const size_t count = alo_count(shape), cols = shape.rank ? alo_zu(shape.dims[shape.rank - 1]) : 1;
-    if (count > (size_t)1 << 40 || count / cols > 1 << 24)
+    if ((uint64_t)count >> 40 || count > SIZE_MAX / 64 || count / cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "%s: %z elements are too many", full, count);
     p.tensor = alo_tensor_new(m, (int)(count / cols), (int)cols, segment == ALO_PARAM ? ALO_LEARNS : 0);
     if (!p.tensor || !ALO_ADD(m, param, p)) return 0;

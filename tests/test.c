@@ -9061,6 +9061,37 @@ static void t_forms_units(void)
            strstr(t_wrote("err"), "ALORE_FILE"), "a lost header: %s", t_wrote("err"));
 }
 
+/* Without mmap a file is read: memory that lacks is told as such, and a folder is no file. */
+static void t_forms_read(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("printf '#define ALORE_IMPLEMENTATION\n#include \"../../alore.h\"\nstatic long calls, fails;\n"
+                    "static void *take(void *u, size_t n, size_t a) { (void)u, (void)a; return ++calls == fails ? "
+                    "NULL : malloc(n); }\nstatic void give(void *u, void *p, size_t n) { (void)u, (void)n; free(p); "
+                    "}\nstatic alore_status load(const char *path) { alore_ctx c; alore_config o = ALORE_ZERO; "
+                    "alore_weights *w; o.allocator.alloc = take; o.allocator.release = give; calls = 0; "
+                    "alore_init(&c, &o); alore_status s = alore_weights_load(&c, path, &w); alore_uninit(&c); "
+                    "return s; }\nint main(int n, char **path) { alore_status s; "
+                    "do ++fails, s = load(path[1]); while (s == ALORE_ERR_MEMORY); "
+                    "if (n != 2 || s != ALORE_OK || fails < 4) return (int)s; fails = 0; "
+                    "return load(\".\") != ALORE_ERR_IO; }\n' >r.c"), "a unit");
+    ok_cli(!t_shell("%s -std=c99 -DALORE_NO_MMAP -DALORE_NO_SIMD -DALORE_NO_THREADS -fsanitize=address r.c -o r -lm && "
+                    "./r ../../tests/data/hostile/ok_two_tensors.safetensors", t_tool("CC", "cc")), "%s", t_wrote("err"));
+}
+
+/* Where sizes have 32 bits the header compiles without a warning, and a network runs. */
+static void t_forms_32bits(void)
+{
+    if (!t_cli_begin()) return;
+    if (!t_has("i686-linux-gnu-gcc")) {
+        skip("needs i686-linux-gnu-gcc");
+        return;
+    }
+    ok_cli(!t_shell("i686-linux-gnu-gcc -std=c99 -O1 -msse2 -mfpmath=sse " T_WARN " -static ../../examples/hello.c "
+                    "-o hello32 -lm -lpthread"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("./hello32 ../../examples/data") && strstr(t_wrote("out"), "class 9"), "hello: %s", t_wrote("err"));
+}
+
 /* Every prefix of the header compiles: a section uses only what stands above it. */
 static void t_forms_prefix(void)
 {
@@ -9211,7 +9242,7 @@ static const t_row t_rows[] = {
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
     T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused) T(cli_peft_written)
-    T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
+    T(forms_features) T(forms_units) T(forms_read) T(forms_32bits) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)
 };
