@@ -6748,12 +6748,12 @@ ALORE_API alore_status alore_model_finish(alore_model *m) {
         for (; i < m->rules[r].first + m->rules[r].count; ++i) {
             const alo_item *item = &m->items[i];
             const char *text = alo_name(m, item->text);
-            char near[200] = "";
-            alo_text t = {near, sizeof near, 0};
+            char hint[200] = "";
+            alo_text t = {hint, sizeof hint, 0};
             if (item->hits || m->error.status) continue;
             if (!item->kind) alo_put_nearest(m, &t, text, !m->rules[r].method);
             alo_wrong(m, ALORE_ERR_NO_MATCH, "%s: %s matches nothing%s", alo_name(m, m->rules[r].text), text,
-                      near);
+                      hint);
         }
     for (int i = 1; i < m->tensor_count; ++i) out = out || m->tensors[i].flags & ALO_OUTPUT;
     if (!out) alo_wrong(m, ALORE_ERR_ORDER, "the model has no output");

@@ -9026,17 +9026,17 @@ static void t_forms_features(void)
         "-DALORE_NO_MMAP",
         "-DALORE_STATIC -DALORE_NO_STDIO -DALORE_NO_MALLOC -DALORE_NO_THREADS -DALORE_NO_SIMD "
         "-DALORE_NO_MMAP"};
-    static const char *const compilers[] = {"gcc", "clang", "g++", "clang++"};
+    static const char *const compilers[] = {"gcc", "clang", "x86_64-w64-mingw32-gcc", "g++", "clang++"};
     if (!t_cli_begin()) return;
     ok_cli(!t_shell("printf '#define ALORE_IMPLEMENTATION\n#include \"../../alore.h\"\nint used;\n' >u.c && "
                 "cp u.c u.cc"), "unit");
-    for (size_t k = 0; k < 4; ++k) {
+    for (size_t k = 0; k < 5; ++k) {
         if (!t_has(compilers[k])) {
             skip(compilers[k]);
             continue;
         }
         for (size_t i = 0; i < sizeof macros / sizeof *macros; ++i)
-            ok_cli(!t_shell(k < 2 ? "%s -std=c99 " T_WARN " %s -fsyntax-only u.c"
+            ok_cli(!t_shell(k < 3 ? "%s -std=c99 " T_WARN " %s -fsyntax-only u.c"
                               : "%s -std=c++11 -Wall -Wextra -Werror %s -fsyntax-only u.cc",
                         compilers[k], macros[i]), "%s %s: %s", compilers[k], macros[i], t_wrote("err"));
     }
