@@ -141,13 +141,14 @@ typedef struct alore_error {
 
 /* ---- 2. Context: hooks and settings ----------------------------------------- */
 typedef struct alore_allocator {             /* all NULL: malloc and free        */
-    void *(*alloc)(void *user, size_t bytes, size_t align);
-    void (*release)(void *user, void *block, size_t bytes);
+    void *(*alloc)(void *user, size_t bytes, size_t align);  /* NULL: none left  */
+    void (*release)(void *user, void *block, size_t bytes);  /* as asked for     */
     void *user;
 } alore_allocator;
 
 typedef void (*alore_task)(void *arg, int index);
 typedef struct alore_parallel {              /* run NULL: the built-in pool      */
+    /* task(arg, i) once for each i below `tasks`, in any order, on any threads; returns when all are done */
     void (*run)(void *user, alore_task task, void *arg, int tasks);
     void *user;
 } alore_parallel;
@@ -179,6 +180,7 @@ typedef struct alore_ctx {                   /* visible so that it can be       
     int          method_count;
 } alore_ctx;
 
+/* Threads: any; object and create, and where nothing is said: one at a time for each context. */
 /* Version as 0xMMmmpp. Threads: any. */
 ALORE_API uint32_t     alore_version(void);
 /* "scalar", "avx2", "avx512" or "neon"; the best level of this CPU for AUTO; NULL: this CPU, or this build,
@@ -186,10 +188,11 @@ ALORE_API uint32_t     alore_version(void);
 ALORE_API const char  *alore_isa_name(alore_isa isa);
 /* A word or two for a status, never NULL. Threads: any. */
 ALORE_API const char  *alore_status_text(alore_status status);
-/* Make a context in the caller's memory. `config` NULL: malloc, one thread, no log, no clock. ARGUMENT: a
- * set of hooks that is only half there. Threads: create. */
+/* Make a context in the caller's memory. `config` NULL: malloc, one thread, no log, no clock. ARGUMENT: a set
+ * of hooks that is only half there, an isa that this CPU has not got, threads outside 0 to 1024. After a
+ * failure nothing is left to free. Threads: create. */
 ALORE_API alore_status alore_init(alore_ctx *ctx, const alore_config *config);
-/* Free everything that was created from `ctx`. Threads: object. */
+/* Free all that was created from `ctx`, last made first. NULL, or a second call: nothing. Threads: object. */
 ALORE_API void         alore_uninit(alore_ctx *ctx);
 /* The most recent failure; .status is ALORE_OK where none was. Threads: object. */
 ALORE_API const alore_error *alore_last_error(const alore_ctx *ctx);
@@ -223,30 +226,31 @@ typedef struct alore_writer {    /* false from write() ends the call with IO    
 /* An empty set, to be filled by alore_weights_add. Threads: create. */
 ALORE_API alore_status alore_weights_create(alore_ctx *ctx, alore_weights **out);
 /* Read a safetensors file that lies in memory. The bytes are borrowed: they must outlive the set and may
- * have any alignment. FORMAT: .offset says which byte. */
+ * have any alignment. FORMAT: .offset says which byte, .site which tensor. */
 ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t bytes,
                                           alore_weights **out);
 #ifndef ALORE_NO_STDIO
-/* The same from a path, mapped where the system can. */
+/* The same from a path, mapped where the system can: the file must not shrink while the set lives. */
 ALORE_API alore_status alore_weights_load(alore_ctx *ctx, const char *path, alore_weights **out);
 #endif
 /* Add one tensor. Name and dims are copied; `t->data` is borrowed. With data NULL the set allocates the
- * bytes (zeroed) itself; alore_weights_data fills them. NAME: the name is there already. */
+ * bytes (zeroed) itself; alore_weights_data fills them. name_bytes 0: up to the NUL; bytes 0: what type and
+ * shape take. NAME: it is there already, or is not UTF-8. SHAPE: other bytes, or rank outside 0 to 64. */
 ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t);
 /* The bytes of an own tensor, to be written; NULL if borrowed or unknown. */
 ALORE_API void        *alore_weights_data(alore_weights *w, const char *name);
-/* Set (or with value NULL remove) one entry of the metadata. */
+/* Set (or with value NULL remove) one entry of the metadata; the old one's memory goes with the set. */
 ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key, const char *value);
 ALORE_API int          alore_weights_count(const alore_weights *w);
-/* Tensor `index`, in the order of the file's data. */
+/* Tensor `index`, in the order of the file's data or of adding, NULL outside. */
 ALORE_API const alore_tensor *alore_weights_at(const alore_weights *w, int index);
 /* NULL where there is none. Logarithmic. */
 ALORE_API const alore_tensor *alore_weights_find(const alore_weights *w, const char *name);
 /* Value of a metadata key, NULL where there is none. */
 ALORE_API const char  *alore_weights_meta(const alore_weights *w, const char *key);
+/* The metadata by index, in the order of the keys; NULLs outside. */
 ALORE_API int          alore_weights_meta_count(const alore_weights *w);
-ALORE_API void         alore_weights_meta_at(const alore_weights *w, int index, const char **key,
-                                             const char **value);
+ALORE_API void alore_weights_meta_at(const alore_weights *w, int index, const char **key, const char **value);
 /* A hash of names, types, shapes and bytes; order and metadata do not matter. */
 ALORE_API uint64_t     alore_weights_fingerprint(const alore_weights *w);
 /* Write safetensors: data aligned to 8, tensors by falling type size and then by name, so same content,
@@ -396,9 +400,10 @@ ALORE_API const char  *alore_recipe_word(const alore_recipe *r, const char *key,
 
 /* Words for networks. Each infers its shape at once; a mistake is remembered, the word returns 0, any
  * word given 0 returns 0, and alore_model_finish tells. */
-ALORE_API void     alore_blocks(alore_model *m, int count); /* before the first */
-ALORE_API void     alore_grid(alore_model *m, int prefix, int height, int width);
+ALORE_API void     alore_blocks(alore_model *m, int count); /* before the first; no more may come */
+ALORE_API void     alore_grid(alore_model *m, int prefix, int height, int width); /* of the sites below */
 ALORE_API void     alore_hidden(alore_model *m, int hidden); /* columns inside an mlp */
+/* Names become scope.name, with `index` >= 0 scope.index.name: a block, one unit of recomputation. */
 ALORE_API void     alore_push(alore_model *m, const char *scope, int index);
 ALORE_API void     alore_pop(alore_model *m);
 ALORE_API alore_shape alore_dims(int a, int b, int c, int d); /* 0: no such extent */
@@ -664,7 +669,7 @@ ALORE_API float        alore_lr(const alore_schedule *s, int step);
 /* One step of the plan's optimiser; clears the gradients. `norm` (may be NULL) receives the norm of the
  * mean gradient. NONFINITE: nothing was written. */
 ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, float lr, float *norm);
-/* Place `i` of the order in which pass `epoch` takes n items: a keyed permutation. */
+/* Place `i` (modulo n) of the order in which pass `epoch` takes n items: a keyed permutation. n 0: 0. */
 ALORE_API uint32_t     alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint32_t n);
 
 /* ---- 9. Merge and export ---------------------------------------------------- */
@@ -688,16 +693,22 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
                                          const alore_weights *adapter, alore_weights **lora);
 
 /* ---- 10. Building blocks, usable alone -------------------------------------- */
+/* Number `index` of a stream: 32 bits; in [0, 1), steps of 2^-24; of mean 0, deviation 1. Threads: any. */
 ALORE_API uint32_t alore_random_u32(uint64_t seed, uint64_t stream, uint64_t index);
 ALORE_API float    alore_random_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 ALORE_API float    alore_random_normal(uint64_t seed, uint64_t stream, uint64_t index);
+/* To nearest, ties to even; a NaN stays one. Threads: any. */
 ALORE_API float    alore_half_to_float(uint16_t half);
 ALORE_API uint16_t alore_float_to_half(float x);
 ALORE_API float    alore_bfloat_to_float(uint16_t bfloat);
 ALORE_API uint16_t alore_float_to_bfloat(float x);
+/* `threads` counts the caller's; 0 and 1: no other. Where the system starts fewer, the log hook is told. With
+ * config.pin, and as many threads as CPUs that this one may use, each keeps one of them, this one too until
+ * the pool is destroyed; threads that it starts meanwhile share its CPU unless they move. */
 ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool **out);
+/* As alore_parallel.run; `pool` NULL: on this thread. Several threads may call at once. Threads: any. */
 ALORE_API void     alore_pool_run(void *pool, alore_task task, void *arg, int tasks);
-ALORE_API void     alore_pool_destroy(alore_pool *pool);
+ALORE_API void     alore_pool_destroy(alore_pool *pool); /* NULL is allowed; no batch may be running */
 
 /* ---- 11. Backends ----------------------------------------------------------- */
 typedef struct alore_call alore_call;        /* a record with pointers resolved  */
@@ -1220,13 +1231,12 @@ ALORE_API uint32_t alore_random_u32(uint64_t seed, uint64_t stream, uint64_t ind
     return four[index & 3];
 }
 
-/* In [0, 1), a multiple of 2^-24. */
 ALORE_API float alore_random_uniform(uint64_t seed, uint64_t stream, uint64_t index) {
     return (float)(alore_random_u32(seed, stream, index) >> 8) * 5.96046448e-8f;
 }
 
-/* Mean 0, deviation 1 (Box and Muller, 1958). The numbers 2 i and 2 i + 1 are radius (up to 6.8) and angle of
- * a point of the plane; normal 2 i is its x, normal 2 i + 1 its y, which is independent of x. */
+/* Box and Muller, 1958. The numbers 2 i and 2 i + 1 are radius (up to 6.8) and angle of a point of the plane;
+ * normal 2 i is its x, normal 2 i + 1 its y, which is independent of x. */
 ALORE_API float alore_random_normal(uint64_t seed, uint64_t stream, uint64_t index) {
     uint32_t four[4];
     alo_philox(seed, stream, index / 4, four);
@@ -1236,7 +1246,7 @@ ALORE_API float alore_random_normal(uint64_t seed, uint64_t stream, uint64_t ind
 }
 
 /* Six rounds of a Feistel network permute 0 .. 4^bits - 1 with 4^bits < 4 n. A place outside 0 .. n-1 is
- * permuted again until it falls inside, as it must. i counts modulo n; with n = 0 the result is 0. */
+ * permuted again until it falls inside, as it must. */
 ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint32_t n) {
     uint64_t stream = 0x73687566666c6500u ^ epoch; /* "shuffle" */
     uint32_t bits = 0, place = n ? i % n : 0;
@@ -1419,7 +1429,6 @@ static ALO_OS(void *, DWORD WINAPI, int) alo_pool_work(void *pool) {
     return 0;
 }
 
-/* NULL is allowed. No batch may be running. */
 ALORE_API void alore_pool_destroy(alore_pool *p) {
     if (!p) return;
     if (p->ready) {
@@ -1438,9 +1447,6 @@ ALORE_API void alore_pool_destroy(alore_pool *p) {
 
 static void alo_pool_destroy(alo_object *o) { alore_pool_destroy((alore_pool *)(void *)o); }
 
-/* `threads` counts the caller's; 0 and 1: no other. Where the system starts fewer, the log hook is told. With
- * config.pin, and as many threads as CPUs that this one may use, each keeps one of them, this one too until
- * the pool is destroyed; threads that it starts meanwhile share its CPU unless they move. */
 ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool **out) {
     if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     if (threads < 0 || threads > 1024)
@@ -1467,7 +1473,6 @@ ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool
     return ALORE_OK;
 }
 
-/* Return when all tasks are done. The form is that of alore_parallel.run; `pool` NULL: on this thread. */
 ALORE_API void alore_pool_run(void *pool, alore_task task, void *arg, int tasks) {
     alore_pool *p = (alore_pool *)pool;
     bool alone = true;
@@ -1586,7 +1591,6 @@ ALORE_API alore_status alore_init(alore_ctx *ctx, const alore_config *config) {
     return alore_pool_create(ctx, threads, &ctx->pool);
 }
 
-/* Objects go in the order last made, first gone. NULL is allowed, and so is a second call. */
 ALORE_API void alore_uninit(alore_ctx *ctx) {
     if (!ctx) return;
     while (ctx->objects) ctx->objects->destroy(ctx->objects);
@@ -5454,7 +5458,6 @@ ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size
     return alore_weights_create(ctx, &w) ? ALORE_ERR_MEMORY : alo_open(w, file, n, out);
 }
 
-/* name_bytes 0: the name ends at its NUL. bytes 0: what type and shape take. */
 static alore_status alo_weights_add(alore_weights *w, const alore_tensor *t, bool zeroed) {
     if (!w) return ALORE_ERR_ARGUMENT;
     alore_ctx *ctx = w->object.ctx;
@@ -5488,7 +5491,6 @@ ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t
     return alo_weights_add(w, t, true);
 }
 
-/* What is replaced or removed keeps its memory as long as the set lives. */
 ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key, const char *value) {
     if (!w) return ALORE_ERR_ARGUMENT;
     if (!key) return alo_fail(w->object.ctx, ALORE_ERR_ARGUMENT, NULL, "no metadata key");
@@ -5496,8 +5498,7 @@ ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key,
     int place;
     e.meta = true;
     e.t.name_bytes = strlen(key);
-    alo_kept *old = alo_find(w, key, e.t.name_bytes, true, &place);
-    alo_kept **at = w->by_name.at;
+    alo_kept *old = alo_find(w, key, e.t.name_bytes, true, &place), **at = w->by_name.at;
     if (old && !value) memmove(at + place, at + place + 1, alo_zu(--w->by_name.count - place) * sizeof *at);
     if (!value) return ALORE_OK;
     e.t.bytes = strlen(value);
@@ -5942,7 +5943,6 @@ ALORE_API void alore_grid(alore_model *m, int prefix, int height, int width) {
 
 ALORE_API void alore_hidden(alore_model *m, int hidden) { m->hidden = alo_told(m, hidden, "hidden columns"); }
 
-/* `index` >= 0 opens a block: names become scope.index.name, its records one unit of recomputation. */
 ALORE_API void alore_push(alore_model *m, const char *scope, int index) {
     alo_text t = {m->scope, sizeof m->scope, strlen(m->scope)};
     if (m->depth == 8) alo_wrong(m, ALORE_ERR_ARGUMENT, "scopes nest at most %d deep", 8);
