@@ -141,13 +141,14 @@ typedef struct alore_error {
 
 /* ---- 2. Context: hooks and settings ----------------------------------------- */
 typedef struct alore_allocator {             /* all NULL: malloc and free        */
-    void *(*alloc)(void *user, size_t bytes, size_t align);
-    void (*release)(void *user, void *block, size_t bytes);
+    void *(*alloc)(void *user, size_t bytes, size_t align);  /* NULL: none left  */
+    void (*release)(void *user, void *block, size_t bytes);  /* as asked for     */
     void *user;
 } alore_allocator;
 
 typedef void (*alore_task)(void *arg, int index);
 typedef struct alore_parallel {              /* run NULL: the built-in pool      */
+    /* task(arg, i) once for each i below `tasks`, in any order, on any threads; returns when all are done */
     void (*run)(void *user, alore_task task, void *arg, int tasks);
     void *user;
 } alore_parallel;
@@ -179,6 +180,7 @@ typedef struct alore_ctx {                   /* visible so that it can be       
     int          method_count;
 } alore_ctx;
 
+/* Threads: any; object and create, and where nothing is said: one at a time for each context. */
 /* Version as 0xMMmmpp. Threads: any. */
 ALORE_API uint32_t     alore_version(void);
 /* "scalar", "avx2", "avx512" or "neon"; the best level of this CPU for AUTO; NULL: this CPU, or this build,
@@ -186,10 +188,11 @@ ALORE_API uint32_t     alore_version(void);
 ALORE_API const char  *alore_isa_name(alore_isa isa);
 /* A word or two for a status, never NULL. Threads: any. */
 ALORE_API const char  *alore_status_text(alore_status status);
-/* Make a context in the caller's memory. `config` NULL: malloc, one thread, no log, no clock. ARGUMENT: a
- * set of hooks that is only half there. Threads: create. */
+/* Make a context in the caller's memory. `config` NULL: malloc, one thread, no log, no clock. ARGUMENT: a set
+ * of hooks that is only half there, an isa that this CPU has not got, threads outside 0 to 1024. After a
+ * failure nothing is left to free. Threads: create. */
 ALORE_API alore_status alore_init(alore_ctx *ctx, const alore_config *config);
-/* Free everything that was created from `ctx`. Threads: object. */
+/* Free all that was created from `ctx`, last made first. NULL, or a second call: nothing. Threads: object. */
 ALORE_API void         alore_uninit(alore_ctx *ctx);
 /* The most recent failure; .status is ALORE_OK where none was. Threads: object. */
 ALORE_API const alore_error *alore_last_error(const alore_ctx *ctx);
@@ -223,30 +226,31 @@ typedef struct alore_writer {    /* false from write() ends the call with IO    
 /* An empty set, to be filled by alore_weights_add. Threads: create. */
 ALORE_API alore_status alore_weights_create(alore_ctx *ctx, alore_weights **out);
 /* Read a safetensors file that lies in memory. The bytes are borrowed: they must outlive the set and may
- * have any alignment. FORMAT: .offset says which byte. */
+ * have any alignment. FORMAT: .offset says which byte, .site which tensor. */
 ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size_t bytes,
                                           alore_weights **out);
 #ifndef ALORE_NO_STDIO
-/* The same from a path, mapped where the system can. */
+/* The same from a path, mapped where the system can: the file must not shrink while the set lives. */
 ALORE_API alore_status alore_weights_load(alore_ctx *ctx, const char *path, alore_weights **out);
 #endif
 /* Add one tensor. Name and dims are copied; `t->data` is borrowed. With data NULL the set allocates the
- * bytes (zeroed) itself; alore_weights_data fills them. NAME: the name is there already. */
+ * bytes (zeroed) itself; alore_weights_data fills them. name_bytes 0: up to the NUL; bytes 0: what type and
+ * shape take. NAME: it is there already, or is not UTF-8. SHAPE: other bytes, or rank outside 0 to 64. */
 ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t);
 /* The bytes of an own tensor, to be written; NULL if borrowed or unknown. */
 ALORE_API void        *alore_weights_data(alore_weights *w, const char *name);
-/* Set (or with value NULL remove) one entry of the metadata. */
+/* Set (or with value NULL remove) one entry of the metadata; the old one's memory goes with the set. */
 ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key, const char *value);
 ALORE_API int          alore_weights_count(const alore_weights *w);
-/* Tensor `index`, in the order of the file's data. */
+/* Tensor `index`, in the order of the file's data or of adding, NULL outside. */
 ALORE_API const alore_tensor *alore_weights_at(const alore_weights *w, int index);
 /* NULL where there is none. Logarithmic. */
 ALORE_API const alore_tensor *alore_weights_find(const alore_weights *w, const char *name);
 /* Value of a metadata key, NULL where there is none. */
 ALORE_API const char  *alore_weights_meta(const alore_weights *w, const char *key);
+/* The metadata by index, in the order of the keys; NULLs outside. */
 ALORE_API int          alore_weights_meta_count(const alore_weights *w);
-ALORE_API void         alore_weights_meta_at(const alore_weights *w, int index, const char **key,
-                                             const char **value);
+ALORE_API void alore_weights_meta_at(const alore_weights *w, int index, const char **key, const char **value);
 /* A hash of names, types, shapes and bytes; order and metadata do not matter. */
 ALORE_API uint64_t     alore_weights_fingerprint(const alore_weights *w);
 /* Write safetensors: data aligned to 8, tensors by falling type size and then by name, so same content,
@@ -396,9 +400,10 @@ ALORE_API const char  *alore_recipe_word(const alore_recipe *r, const char *key,
 
 /* Words for networks. Each infers its shape at once; a mistake is remembered, the word returns 0, any
  * word given 0 returns 0, and alore_model_finish tells. */
-ALORE_API void     alore_blocks(alore_model *m, int count); /* before the first */
-ALORE_API void     alore_grid(alore_model *m, int prefix, int height, int width);
+ALORE_API void     alore_blocks(alore_model *m, int count); /* before the first; no more may come */
+ALORE_API void     alore_grid(alore_model *m, int prefix, int height, int width); /* of the sites below */
 ALORE_API void     alore_hidden(alore_model *m, int hidden); /* columns inside an mlp */
+/* Names become scope.name, with `index` >= 0 scope.index.name: a block, one unit of recomputation. */
 ALORE_API void     alore_push(alore_model *m, const char *scope, int index);
 ALORE_API void     alore_pop(alore_model *m);
 ALORE_API alore_shape alore_dims(int a, int b, int c, int d); /* 0: no such extent */
@@ -664,7 +669,7 @@ ALORE_API float        alore_lr(const alore_schedule *s, int step);
 /* One step of the plan's optimiser; clears the gradients. `norm` (may be NULL) receives the norm of the
  * mean gradient. NONFINITE: nothing was written. */
 ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, float lr, float *norm);
-/* Place `i` of the order in which pass `epoch` takes n items: a keyed permutation. */
+/* Place `i` (modulo n) of the order in which pass `epoch` takes n items: a keyed permutation. n 0: 0. */
 ALORE_API uint32_t     alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint32_t n);
 
 /* ---- 9. Merge and export ---------------------------------------------------- */
@@ -688,16 +693,22 @@ ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weigh
                                          const alore_weights *adapter, alore_weights **lora);
 
 /* ---- 10. Building blocks, usable alone -------------------------------------- */
+/* Number `index` of a stream: 32 bits; in [0, 1), steps of 2^-24; of mean 0, deviation 1. Threads: any. */
 ALORE_API uint32_t alore_random_u32(uint64_t seed, uint64_t stream, uint64_t index);
 ALORE_API float    alore_random_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 ALORE_API float    alore_random_normal(uint64_t seed, uint64_t stream, uint64_t index);
+/* To nearest, ties to even; a NaN stays one. Threads: any. */
 ALORE_API float    alore_half_to_float(uint16_t half);
 ALORE_API uint16_t alore_float_to_half(float x);
 ALORE_API float    alore_bfloat_to_float(uint16_t bfloat);
 ALORE_API uint16_t alore_float_to_bfloat(float x);
+/* `threads` counts the caller's; 0 and 1: no other. Where the system starts fewer, the log hook is told. With
+ * config.pin, and as many threads as CPUs that this one may use, each keeps one of them, this one too until
+ * the pool is destroyed; threads that it starts meanwhile share its CPU unless they move. */
 ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool **out);
+/* As alore_parallel.run; `pool` NULL: on this thread. Several threads may call at once. Threads: any. */
 ALORE_API void     alore_pool_run(void *pool, alore_task task, void *arg, int tasks);
-ALORE_API void     alore_pool_destroy(alore_pool *pool);
+ALORE_API void     alore_pool_destroy(alore_pool *pool); /* NULL is allowed; no batch may be running */
 
 /* ---- 11. Backends ----------------------------------------------------------- */
 typedef struct alore_call alore_call;        /* a record with pointers resolved  */
@@ -905,10 +916,6 @@ static alore_status alo_fail(alore_ctx *ctx, alore_status status, const char *si
     alo_print_list(&text, format, args);
     va_end(args);
     return status;
-}
-
-static void alo_remark(const alore_ctx *ctx, int level, const char *text) {
-    if (ctx->config.log) ctx->config.log(ctx->config.user, level, text);
 }
 
 /* A block of `bytes`, or NULL with the error set. */
@@ -1129,8 +1136,7 @@ static inline float alo_turn(float x, int32_t quarters) {
     int32_t n = alo_nearest(y * 0.636619772f);
     float k = (float)n, c = k * 7.54953362e-8f, d = k * 2.56328292e-12f;
     float a = y - k * 1.5703125f - k * 0.000483751297f;
-    float b = a - c, r = b - d;
-    float rest = ((a - b) - c) + ((b - r) - d) - k * 6.12323426e-17f;
+    float b = a - c, r = b - d, rest = ((a - b) - c) + ((b - r) - d) - k * 6.12323426e-17f;
     float z = r * r, h = 0.5f * z, w = 1.0f - h;
     float s = (-0.000195179673f * z + 0.00833218731f) * z - 0.166666552f;
     float p = (2.44324128e-5f * z - 0.00138873095f) * z + 0.0416666456f;
@@ -1228,13 +1234,12 @@ ALORE_API uint32_t alore_random_u32(uint64_t seed, uint64_t stream, uint64_t ind
     return four[index & 3];
 }
 
-/* In [0, 1), a multiple of 2^-24. */
 ALORE_API float alore_random_uniform(uint64_t seed, uint64_t stream, uint64_t index) {
     return (float)(alore_random_u32(seed, stream, index) >> 8) * 5.96046448e-8f;
 }
 
-/* Mean 0, deviation 1 (Box and Muller, 1958). The numbers 2 i and 2 i + 1 are radius (up to 6.8) and angle of
- * a point of the plane; normal 2 i is its x, normal 2 i + 1 its y, which is independent of x. */
+/* Box and Muller, 1958. The numbers 2 i and 2 i + 1 are radius (up to 6.8) and angle of a point of the plane;
+ * normal 2 i is its x, normal 2 i + 1 its y, which is independent of x. */
 ALORE_API float alore_random_normal(uint64_t seed, uint64_t stream, uint64_t index) {
     uint32_t four[4];
     alo_philox(seed, stream, index / 4, four);
@@ -1244,15 +1249,14 @@ ALORE_API float alore_random_normal(uint64_t seed, uint64_t stream, uint64_t ind
 }
 
 /* Six rounds of a Feistel network permute 0 .. 4^bits - 1 with 4^bits < 4 n. A place outside 0 .. n-1 is
- * permuted again until it falls inside, as it must. i counts modulo n; with n = 0 the result is 0. */
+ * permuted again until it falls inside, as it must. */
 ALORE_API uint32_t alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, uint32_t n) {
     uint64_t stream = 0x73687566666c6500u ^ epoch; /* "shuffle" */
     uint32_t bits = 0, place = n ? i % n : 0;
     if (n < 2) return 0;
     while (bits < 16 && (n - 1) >> (2 * bits)) ++bits;
     do {
-        uint32_t mask = ((uint32_t)1 << bits) - 1;
-        uint32_t left = place >> bits, right = place & mask;
+        uint32_t mask = ((uint32_t)1 << bits) - 1, left = place >> bits, right = place & mask;
         for (uint64_t round = 0; round < 6; ++round) {
             uint32_t next = left ^ (alore_random_u32(seed, stream, (round << 32 | right) << 2) & mask);
             left = right;
@@ -1358,23 +1362,20 @@ static int alo_cpus(alore_pool *p) {
     return count;
 }
 
-/* Move this thread to CPU `seat` of the mask, which it then keeps. */
-static void alo_sit(const alore_pool *p, int seat) {
-    unsigned long one[ALO_MASK] = {0};
-    for (size_t i = 0; i < 8 * sizeof one; ++i)
-        if (p->mask[i / (8 * sizeof(long))] & alo_cpu_bit(i) && !seat--)
-            one[i / (8 * sizeof(long))] = alo_cpu_bit(i);
-    (void)syscall(SYS_sched_setaffinity, 0L, sizeof one, one);
+/* Let a thread (0: this one) have CPU `seat` of the mask alone; -1: all of them, as before. */
+static void alo_sit(const alore_pool *p, long thread, int seat) {
+    unsigned long to[ALO_MASK] = {0};
+    const bool all = seat < 0;
+    for (size_t i = 0; i < 8 * sizeof to; ++i)
+        if (p->mask[i / (8 * sizeof(long))] & alo_cpu_bit(i) && (all || !seat--))
+            to[i / (8 * sizeof(long))] |= alo_cpu_bit(i);
+    (void)syscall(SYS_sched_setaffinity, thread, sizeof to, to);
 }
 
 static long alo_thread(void) { return syscall(SYS_gettid); }
-static void alo_rise(const alore_pool *p) {
-    (void)syscall(SYS_sched_setaffinity, p->pinned, sizeof p->mask, p->mask);
-}
 #else
 static int alo_cpus(alore_pool *p) { return (void)p, 0; }
-static void alo_sit(const alore_pool *p, int seat) { (void)p, (void)seat; }
-static void alo_rise(const alore_pool *p) { (void)p; }
+static void alo_sit(const alore_pool *p, long thread, int seat) { (void)p, (void)thread, (void)seat; }
 static long alo_thread(void) { return 0; }
 #endif
 
@@ -1425,13 +1426,12 @@ static ALO_OS(void *, DWORD WINAPI, int) alo_pool_work(void *pool) {
     alore_pool *p = (alore_pool *)pool;
     ALO_TAKE(&p->lock);
     ++p->begun;
-    if (p->pinned) alo_sit(p, p->begun);
+    if (p->pinned) alo_sit(p, 0, p->begun);
     alo_pool_serve(p, false);
     ALO_GIVE(&p->lock);
     return 0;
 }
 
-/* NULL is allowed. No batch may be running. */
 ALORE_API void alore_pool_destroy(alore_pool *p) {
     if (!p) return;
     if (p->ready) {
@@ -1443,19 +1443,15 @@ ALORE_API void alore_pool_destroy(alore_pool *p) {
         for (int i = 0; i < p->count; ++i) ALO_JOIN(p->workers[i]);
         ALO_DROP(&p->lock, &p->news);
     }
-    if (p->pinned) alo_rise(p);
+    if (p->pinned) alo_sit(p, p->pinned, -1);
     if (p->object.ctx->pool == p) p->object.ctx->pool = NULL;
     alo_object_free(&p->object);
 }
 
 static void alo_pool_destroy(alo_object *o) { alore_pool_destroy((alore_pool *)(void *)o); }
 
-/* `threads` counts the caller's; 0 and 1: no other. Where the system starts fewer, the log hook is told. With
- * config.pin, and as many threads as CPUs that this one may use, each keeps one of them, this one too until
- * the pool is destroyed; threads that it starts meanwhile share its CPU unless they move. */
 ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool **out) {
-    if (!ctx) return ALORE_ERR_ARGUMENT;
-    if (!out) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no place for the pool");
+    if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     if (threads < 0 || threads > 1024)
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "%d threads, not 0 to 1024", threads);
     alore_pool *p = (alore_pool *)(void *)alo_object_new(ctx, sizeof *p, alo_pool_destroy);
@@ -1467,20 +1463,19 @@ ALORE_API alore_status alore_pool_create(alore_ctx *ctx, int threads, alore_pool
         while (p->count < threads - 1 && ALO_START(p->workers[p->count], alo_pool_work, p)) ++p->count;
         p->spinners = cpus ? cpus - 1 : p->count;
         if (ctx->config.pin && cpus == p->count + 1) p->pinned = alo_thread();
-        if (p->pinned) alo_sit(p, 0);
+        if (p->pinned) alo_sit(p, 0, 0);
         ALO_GIVE(&p->lock);
     }
-    if (p->count < threads - 1) {
+    if (p->count < threads - 1 && ctx->config.log) {
         char line[96];
         alo_text text = {line, sizeof line, 0};
         alo_print(&text, "%d of %d threads run", p->count + 1, threads);
-        alo_remark(ctx, 1, line);
+        ctx->config.log(ctx->config.user, 1, line);
     }
     *out = p;
     return ALORE_OK;
 }
 
-/* Return when all tasks are done. The form is that of alore_parallel.run; `pool` NULL: on this thread. */
 ALORE_API void alore_pool_run(void *pool, alore_task task, void *arg, int tasks) {
     alore_pool *p = (alore_pool *)pool;
     bool alone = true;
@@ -1608,7 +1603,6 @@ ALORE_API alore_status alore_init(alore_ctx *ctx, const alore_config *config) {
     return alore_pool_create(ctx, threads, &ctx->pool);
 }
 
-/* Objects go in the order last made, first gone. NULL is allowed, and so is a second call. */
 ALORE_API void alore_uninit(alore_ctx *ctx) {
     if (!ctx) return;
     while (ctx->objects) ctx->objects->destroy(ctx->objects);
@@ -5509,7 +5503,6 @@ ALORE_API alore_status alore_weights_open(alore_ctx *ctx, const void *file, size
     return alore_weights_create(ctx, &w) ? ALORE_ERR_MEMORY : alo_open(w, file, n, out);
 }
 
-/* name_bytes 0: the name ends at its NUL. bytes 0: what type and shape take. */
 static alore_status alo_weights_add(alore_weights *w, const alore_tensor *t, bool zeroed) {
     if (!w) return ALORE_ERR_ARGUMENT;
     alore_ctx *ctx = w->object.ctx;
@@ -5543,7 +5536,6 @@ ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t
     return alo_weights_add(w, t, true);
 }
 
-/* What is replaced or removed keeps its memory as long as the set lives. */
 ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key, const char *value) {
     if (!w) return ALORE_ERR_ARGUMENT;
     if (!key) return alo_fail(w->object.ctx, ALORE_ERR_ARGUMENT, NULL, "no metadata key");
@@ -5551,12 +5543,9 @@ ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key,
     int place;
     e.meta = true;
     e.t.name_bytes = strlen(key);
-    alo_kept *old = alo_find(w, key, e.t.name_bytes, true, &place);
-    if (!value) {
-        alo_kept **at = w->by_name.at + place;
-        if (old) memmove(at, at + 1, alo_zu(--w->by_name.count - place) * sizeof *at);
-        return ALORE_OK;
-    }
+    alo_kept *old = alo_find(w, key, e.t.name_bytes, true, &place), **at = w->by_name.at;
+    if (old && !value) memmove(at + place, at + place + 1, alo_zu(--w->by_name.count - place) * sizeof *at);
+    if (!value) return ALORE_OK;
     e.t.bytes = strlen(value);
     if (!alo_is_utf8(key, e.t.name_bytes) || !alo_is_utf8(value, e.t.bytes))
         return alo_fail(w->object.ctx, ALORE_ERR_ARGUMENT, NULL, "metadata is not UTF-8");
@@ -5701,8 +5690,7 @@ ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_w
 static void alo_give_back(const alore_weights *w, const alore_tensor *t) {
 #ifdef ALO_FORGET
     const uintptr_t page = 65536, begin = ((uintptr_t)t->data + page - 1) / page * page;
-    const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page;
-    const uintptr_t file = (uintptr_t)w->file;
+    const uintptr_t end = ((uintptr_t)t->data + t->bytes) / page * page, file = (uintptr_t)w->file;
     if (w->file && end > begin && begin >= file && end <= file + w->file_bytes)
         (void)madvise((void *)begin, end - begin, ALO_FORGET);
 #else
@@ -5718,17 +5706,19 @@ static void *alo_file_hold(alore_weights *w, const char *path, size_t *bytes) {
 #    ifdef ALO_FILES_POSIX
     int file = open(path, O_RDONLY);
     off_t end = file >= 0 ? lseek(file, 0, SEEK_END) : -1;
-    *bytes = end > 0 ? (size_t)end : 0;
+    *bytes = end > 0 && (uint64_t)end < SIZE_MAX / 2 ? (size_t)end : 0;
     if (*bytes) held = mmap(NULL, *bytes, PROT_READ, MAP_PRIVATE, file, 0);
     if (held == MAP_FAILED) held = NULL;
     if (file >= 0) close(file);
 #    else
     FILE *file = fopen(path, "rb");
     long end = file && !fseek(file, 0, SEEK_END) ? ftell(file) : -1;
-    *bytes = end > 0 ? (size_t)end : 0;
-    if (*bytes) held = alo_keep(&w->object, *bytes, NULL, 0);
+    *bytes = end > 0 && (uint64_t)end < SIZE_MAX / 2 ? (size_t)end : 0;
+    if (*bytes) held = alo_keep_raw(&w->object, *bytes, ALO_WIDE);
+    const bool starved = *bytes && !held;
     if (held && (fseek(file, 0, SEEK_SET) || fread(held, 1, *bytes, file) != *bytes)) held = NULL;
     if (file) fclose(file);
+    if (starved) return NULL;
 #    endif
     if (!held) alo_fail(w->object.ctx, ALORE_ERR_IO, NULL, "%s cannot be read, or is empty", path);
     return held;
@@ -5814,17 +5804,14 @@ typedef struct alo_site {
 
 typedef struct alo_block { void *data; size_t bytes; } alo_block; /* constants of ops       */
 
-#define ALO_LISTS(X) \
-    X(tensor, alo_tensor) X(op, alo_op) X(attr, alo_attr) X(param, alo_param) \
-    X(site, alo_site) X(rule, alo_rule) X(item, alo_item) X(table, alo_block)
 #define ALO_LIST(name, type) type *name##s; int name##_count, name##_room;
 
 struct alore_model {
     alo_object  object;
     alore_error error;         /* of the first wrong word                           */
-    ALO_LISTS(ALO_LIST)
-    char   *names;             /* the string table; offset 0 is ""                  */
-    int     name_bytes, name_room;
+    ALO_LIST(tensor, alo_tensor) ALO_LIST(op, alo_op) ALO_LIST(attr, alo_attr) ALO_LIST(param, alo_param)
+    ALO_LIST(site, alo_site) ALO_LIST(rule, alo_rule) ALO_LIST(item, alo_item) ALO_LIST(table, alo_block)
+    ALO_LIST(name, char)       /* the string table; offset 0 is ""                  */
     int32_t rules_text, backbone;
     char    scope[192];        /* "blocks.3." while a block is open                 */
     int     depth, marks[8], marked[8]; /* lengths and block numbers of the scopes below */
@@ -5863,6 +5850,12 @@ static alore_id alo_wrong(alore_model *m, alore_status status, const char *forma
     return 0;
 }
 
+/* True if nothing may be added: after a mistake, or as the model is finished. */
+static bool alo_closed(alore_model *m) {
+    if (m->finished) alo_wrong(m, ALORE_ERR_ORDER, "a word after alore_model_finish");
+    return m->error.status != ALORE_OK;
+}
+
 /* An allocation failed: the context says so already. */
 static alore_id alo_starved(alore_model *m) {
     if (!m->error.status) m->error = alo_ctx(m)->error;
@@ -5874,19 +5867,13 @@ static alore_id alo_starved(alore_model *m) {
     (alo_list_add(&(m)->object, &(m)->name##s, &(m)->name##_count, &(m)->name##_room, (m)->name##_count, \
                   &(element), sizeof(element)) || alo_starved(m))
 
-/* One more byte of the string table. */
-static bool alo_name_add(alore_model *m, const char *byte) {
-    return alo_list_add(&m->object, &m->names, &m->name_bytes, &m->name_room, m->name_bytes, byte, 1) ||
-           alo_starved(m);
-}
-
 /* Offset of a copy of `text` in the string table, 0 for "" and when memory fails. */
 static int32_t alo_intern(alore_model *m, const char *text) {
-    const int32_t at = m->name_bytes;
+    const int32_t at = m->name_count;
     const size_t bytes = strlen(text) + 1;
     if (bytes > 65536) return alo_wrong(m, ALORE_ERR_NAME, "a name of %z bytes", bytes);
     for (size_t i = 0; i < bytes && *text; ++i)
-        if (!alo_name_add(m, text + i)) return 0;
+        if (!ALO_ADD(m, name, text[i])) return 0;
     return *text ? at : 0;
 }
 
@@ -5897,10 +5884,11 @@ ALORE_API void alore_model_destroy(alore_model *m) {
 ALORE_API alore_status alore_model_create(alore_ctx *ctx, alore_model **out) {
     const alo_tensor none = ALORE_ZERO;
     const alo_attr zeros = ALORE_ZERO, one = {1.0f, 0, 0, 0, 0, 0, 0, NULL, NULL};
+    if (!ctx || !out) return ALORE_ERR_ARGUMENT;
     alore_model *m = *out = (alore_model *)alo_object_new(ctx, sizeof *m, alo_object_free);
     if (!m) return ALORE_ERR_MEMORY;
     m->site = m->rule = m->block = -1;
-    if (alo_name_add(m, "") && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
+    if (ALO_ADD(m, name, *"") && ALO_ADD(m, tensor, none) && ALO_ADD(m, attr, zeros) && ALO_ADD(m, attr, one))
         return ALORE_OK; /* attributes 0: zeros, 1: x = 1 */
     alo_object_free(&m->object);
     *out = NULL;
@@ -5918,10 +5906,8 @@ ALORE_API int alore_cols(const alore_model *m, alore_id id) { return alo_at(m, i
 
 /* True if the word must return 0: a mistake before, or an operand that is none. */
 static bool alo_poisoned(alore_model *m, alore_id a, alore_id b) {
-    if (m->error.status) return true;
-    if (m->finished)
-        alo_wrong(m, ALORE_ERR_ORDER, "a word after alore_model_finish");
-    else if (a <= 0 || a >= m->tensor_count || b <= 0 || b >= m->tensor_count)
+    if (alo_closed(m)) return true;
+    if (a <= 0 || a >= m->tensor_count || b <= 0 || b >= m->tensor_count)
         alo_wrong(m, ALORE_ERR_ARGUMENT, "an operand that is no tensor (%d, %d)", (int)a, (int)b);
     return m->error.status != ALORE_OK;
 }
@@ -5930,7 +5916,7 @@ static bool alo_poisoned(alore_model *m, alore_id a, alore_id b) {
 static alore_id alo_tensor_new(alore_model *m, int rows, int cols, int flags) {
     const int i = m->tensor_count;
     alo_tensor t = {ALO_NOWHERE, 0, (uint16_t)flags, rows, cols, cols, 0, i, 0, 0};
-    if (m->error.status) return 0;
+    if (alo_closed(m)) return 0;
     if (rows < 1 || cols < 1 || rows > 1 << 24 || cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "a tensor of %d x %d; extents are 1 to %d", rows, cols, 1 << 24);
     return ALO_ADD(m, tensor, t) ? i : 0;
@@ -5980,27 +5966,34 @@ static const void *alo_table(alore_model *m, const void *data, size_t count, siz
 }
 
 /* ---- Names, scopes, sites ---- */
+/* A number that the backbone tells of itself; 0, and a mistake, where it makes no sense. */
+static int alo_told(alore_model *m, int n, const char *what) {
+    if (n >= 0 && n <= 1 << 16) return n;
+    return alo_wrong(m, ALORE_ERR_ARGUMENT, "%d %s, not 0 to %d", n, what, 1 << 16);
+}
+
 ALORE_API void alore_blocks(alore_model *m, int count) {
-    m->blocks = count;
-    for (const alo_item *x = m->items; x < m->items + m->item_count; ++x)
-        if (x->last >= count)
-            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, x->text), x->last,
-                      count - 1);
+    m->blocks = alo_told(m, count, "blocks");
+    for (int i = 0; i < m->item_count; ++i)
+        if (m->items[i].last >= count)
+            alo_wrong(m, ALORE_ERR_RULE, "%s#%d: the blocks are 0 to %d", alo_name(m, m->items[i].text),
+                      m->items[i].last, count - 1);
 }
 
 ALORE_API void alore_grid(alore_model *m, int prefix, int height, int width) {
-    m->prefix = prefix;
-    m->height = height;
-    m->width = width;
+    m->prefix = alo_told(m, prefix, "rows before the grid");
+    m->height = alo_told(m, height, "rows of the grid");
+    m->width = alo_told(m, width, "columns of the grid");
 }
 
-ALORE_API void alore_hidden(alore_model *m, int hidden) { m->hidden = hidden; }
+ALORE_API void alore_hidden(alore_model *m, int hidden) { m->hidden = alo_told(m, hidden, "hidden columns"); }
 
-/* `index` >= 0 opens a block: names become scope.index.name, its records one unit of recomputation. */
 ALORE_API void alore_push(alore_model *m, const char *scope, int index) {
     alo_text t = {m->scope, sizeof m->scope, strlen(m->scope)};
-    if (!m->error.status && m->depth == 8) alo_wrong(m, ALORE_ERR_ARGUMENT, "scopes nest at most %d deep", 8);
-    if (m->error.status) return;
+    if (m->depth == 8) alo_wrong(m, ALORE_ERR_ARGUMENT, "scopes nest at most %d deep", 8);
+    if (index >= 0 && m->blocks && m->block_count >= m->blocks)
+        alo_wrong(m, ALORE_ERR_ORDER, "block %d, where alore_blocks said %d", m->block_count, m->blocks);
+    if (alo_closed(m)) return;
     m->marks[m->depth] = (int)t.used;
     m->marked[m->depth++] = m->block;
     alo_print(&t, index >= 0 ? "%s.%d." : "%s.", scope, index);
@@ -6156,7 +6149,7 @@ static size_t alo_count(alore_shape s) {
 /* "[4, 12, 4]", in a place of 64 bytes. */
 static const char *alo_shape_text(char *place, alore_shape s) {
     alo_text t = {place, 64, 0};
-    for (int i = 0; i < s.rank; ++i) alo_print(&t, i ? ", %d" : "[%d", s.dims[i]);
+    for (int i = 0; i < s.rank && i < 4; ++i) alo_print(&t, i ? ", %d" : "[%d", s.dims[i]);
     alo_print(&t, s.rank ? "]" : "[]");
     return place;
 }
@@ -6164,12 +6157,14 @@ static const char *alo_shape_text(char *place, alore_shape s) {
 /* The tensor behind a shape: leading extents are rows, a vector is one row. */
 static alore_id alo_param_new(alore_model *m, const char *full, alore_shape shape, alore_start start,
                               int segment, bool base) {
-    const size_t count = alo_count(shape), cols = shape.rank ? (size_t)shape.dims[shape.rank - 1] : 1;
     alo_param p = {alo_intern(m, full), 0, shape, start, (uint8_t)segment, base, m->site, m->rule};
+    if (shape.rank < 0 || shape.rank > 4)
+        return alo_wrong(m, ALORE_ERR_SHAPE, "%s: rank %d, not 0 to 4", full, shape.rank);
     for (const int *e = shape.dims; e < shape.dims + shape.rank; ++e)
         if (*e < 1 || *e > 1 << 24)
             return alo_wrong(m, ALORE_ERR_SHAPE, "%s: extent %d; extents are 1 to %d", full, *e, 1 << 24);
-    if (count > (size_t)1 << 40 || count / cols > 1 << 24)
+    const size_t count = alo_count(shape), cols = shape.rank ? alo_zu(shape.dims[shape.rank - 1]) : 1;
+    if ((uint64_t)count >> 40 || count > SIZE_MAX / 64 || count / cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "%s: %z elements are too many", full, count);
     p.tensor = alo_tensor_new(m, (int)(count / cols), (int)cols, segment == ALO_PARAM ? ALO_LEARNS : 0);
     if (!p.tensor || !ALO_ADD(m, param, p)) return 0;
@@ -6201,7 +6196,7 @@ ALORE_API alore_id alore_base(alore_model *m, const char *name, alore_shape shap
     const alore_kind kind = open ? m->sites[m->site].s.kind : ALORE_KIND_NONE;
     char full[ALO_NAME_BYTES];
     int segment = ALO_BASE;
-    if (m->error.status || !alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
+    if (alo_closed(m) || !alo_compose(m, full, open ? "%s.%s" : "%s%s", alo_where(m), name)) return 0;
     if (alo_param_find(m, full) >= 0) return alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", full);
     for (int r = 0; r < m->rule_count; ++r)
         for (int i = 0; i < m->rules[r].count && !m->rules[r].method; ++i) {
@@ -6247,7 +6242,7 @@ static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape,
     const bool own = share == ALORE_OWN || share == ALORE_SITE, kind = share == ALORE_KIND;
     const bool parted = share != ALORE_SITE && share != ALORE_WIDEST;
     char full[ALO_NAME_BYTES], old[64], now[64], part[2] = {parted ? m->part : (char)0, 0};
-    if (m->error.status) return 0;
+    if (alo_closed(m)) return 0;
     if (m->site < 0 || m->rule < 0) return alo_wrong(m, ALORE_ERR_ORDER, "alore_param outside of a method");
     if (!alo_compose(m, full, "%s%s%s.%s%s%s%s%s", own ? alo_where(m) : "", own ? "." : "",
                      m->rules[m->rule].method->name, kind ? alore_kind_name(m->sites[m->site].s.kind) : "",
@@ -6273,15 +6268,24 @@ ALORE_API alore_id alore_frozen(alore_model *m, const char *name, alore_shape sh
     return alo_declare(m, name, shape, share, start, ALO_FROZEN);
 }
 
-/* An input of every sample. `name` must be new. */
+/* Name an input or an output; none has the name of another. */
+static void alo_name_io(alore_model *m, alore_id id, const char *name, int flag) {
+    for (int i = 1; i < m->tensor_count; ++i)
+        if (m->tensors[i].flags & (ALO_OUTPUT | ALO_INPUT) && !strcmp(alo_name(m, m->tensors[i].name), name))
+            alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", name);
+    if (m->error.status) return;
+    m->tensors[id].name = alo_intern(m, name);
+    m->tensors[id].flags |= (uint16_t)flag;
+}
+
+/* An input of every sample. */
 ALORE_API alore_id alore_input(alore_model *m, const char *name, alore_dtype dtype, int rows, int cols) {
-    if (m->error.status) return 0;
     if (dtype != ALORE_F32 && dtype != ALORE_U8 && dtype != ALORE_I32)
         return alo_wrong(m, ALORE_ERR_DTYPE, "input %s is %s; inputs are F32, U8 or I32", name,
                          alore_dtype_name(dtype));
-    const alore_id id = alo_tensor_new(m, rows, cols, ALO_PER_SAMPLE | ALO_INPUT);
-    if (!id) return 0;
-    m->tensors[id].name = alo_intern(m, name);
+    const alore_id id = alo_tensor_new(m, rows, cols, ALO_PER_SAMPLE);
+    alo_name_io(m, id, name, ALO_INPUT);
+    if (m->error.status) return 0;
     m->tensors[id].segment = ALO_IO;
     m->tensors[id].dtype = (uint8_t)dtype;
     return id;
@@ -6745,14 +6749,9 @@ ALORE_API alore_id alore_loss_mse(alore_model *m, alore_id y, alore_id target) {
 /* Keep x for the caller under a name. A plan for training differentiates "loss". */
 ALORE_API void alore_output(alore_model *m, const char *name, alore_id x) {
     if (alo_poisoned(m, x, x)) return;
-    for (const alo_tensor *t = m->tensors + 1; t < m->tensors + m->tensor_count; ++t)
-        if (t->flags & (ALO_OUTPUT | ALO_INPUT) && !strcmp(alo_name(m, t->name), name))
-            alo_wrong(m, ALORE_ERR_NAME, "%s is declared twice", name);
     if (!alo_per_sample(m, x)) alo_wrong(m, ALORE_ERR_SHAPE, "output %s does not depend on a sample", name);
     if (alo_at(m, x)->segment || alo_at(m, x)->flags & (ALO_OUTPUT | ALO_VIEW)) x = alo_whole(m, x);
-    if (m->error.status) return;
-    m->tensors[x].name = alo_intern(m, name);
-    m->tensors[x].flags |= ALO_OUTPUT;
+    alo_name_io(m, x, name, ALO_OUTPUT);
 }
 
 /* How many insertions, removals and changes make b of a; long names count by their heads. */
@@ -6794,12 +6793,12 @@ ALORE_API alore_status alore_model_finish(alore_model *m) {
         for (; i < m->rules[r].first + m->rules[r].count; ++i) {
             const alo_item *item = &m->items[i];
             const char *text = alo_name(m, item->text);
-            char near[200] = "";
-            alo_text t = {near, sizeof near, 0};
+            char hint[200] = "";
+            alo_text t = {hint, sizeof hint, 0};
             if (item->hits || m->error.status) continue;
             if (!item->kind) alo_put_nearest(m, &t, text, !m->rules[r].method);
             alo_wrong(m, ALORE_ERR_NO_MATCH, "%s: %s matches nothing%s", alo_name(m, m->rules[r].text), text,
-                      near);
+                      hint);
         }
     for (int i = 1; i < m->tensor_count; ++i) out = out || m->tensors[i].flags & ALO_OUTPUT;
     if (!out) alo_wrong(m, ALORE_ERR_ORDER, "the model has no output");
@@ -7043,13 +7042,14 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
         core = alore_param(m, "C", alore_dims(n, q, q, 0), ALORE_OWN, alo_kaiming(high ? n * q : q));
         if (!high) core = alo_beside(m, core, n);
     } else {
-        const int wide = site->hidden / d, slots = (4 + 2 * wide) * site->blocks; /* q k v proj fc1 fc2 */
+        const int wide = site->hidden / d; /* slots of fc1 */
         const int at = kind == ALORE_KIND_QKV ? 0 : kind == ALORE_KIND_PROJ ? 3 : high ? 4 + wide : 4;
         const bool plain = kind == ALORE_KIND_QKV || alore_recipe_number(r, "layout") > 0;
         if ((kind != ALORE_KIND_QKV && kind != ALORE_KIND_PROJ && kind != ALORE_KIND_FC1 &&
              kind != ALORE_KIND_FC2) ||
-            site->block < 0 || !wide)
+            site->block < 0 || site->block >= site->blocks || !wide || wide > 1 << 12)
             return alo_wrong(m, ALORE_ERR_RULE, "fact_tk has slots for qkv, proj, fc1 and fc2 alone");
+        const int slots = (4 + 2 * wide) * site->blocks; /* q k v proj fc1 fc2 */
         const alore_start third = alore_uniform(alo_sqrt(3.0f) / (float)q);
         const alore_id c = alore_param(m, "C", alore_dims(q, q, q, 0), ALORE_ALL, third);
         alore_id p = alore_param(m, "P", alore_dims(q, slots, 0, 0), ALORE_ALL, alo_xavier(q, slots));
@@ -8951,7 +8951,7 @@ static void alo_take_over(alo_planner *s) {
     p->param_count = m->param_count;
     for (int a = 0; a < m->attr_count && !s->status; ++a) (void)alo_plan_attr(s, m->attrs[a]);
     p->params = (alo_param *)alo_plan_keep(s, m->params, alo_zu(m->param_count) * sizeof *m->params);
-    p->names = (char *)alo_plan_keep(s, m->names, alo_zu(m->name_bytes));
+    p->names = (char *)alo_plan_keep(s, m->names, alo_zu(m->name_count));
     for (int t = 0; t < m->tensor_count && !s->status; ++t) {
         const int32_t id = alo_plan_tensor(s, m->tensors[t]);
         if (s->status) return;
@@ -10480,7 +10480,7 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
 
 ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weights *base,
                                          const alore_weights *adapter, alore_weights **lora) {
-    size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 600), alo_zu(m->name_bytes) + 1);
+    size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 600), alo_zu(m->name_count) + 1);
     alo_text rules = {NULL, room, 0};
     alo_merging g = ALORE_ZERO;
     g.m = m;

@@ -3342,6 +3342,7 @@ static void t_safetensors_add(void)
     alore_tensor t = t_tensor("w", ALORE_F32, 2, dims, data);
     t_begin(&ctx, &heap);
     ok(alore_weights_create(&ctx, &w) == ALORE_OK, "create");
+    ok(alore_weights_set_meta(w, "k", NULL) == ALORE_OK, "no metadata to remove"); /* clang: NULL + 0 */
     ok(alore_weights_add(w, &t) == ALORE_OK, "%s", ctx.error.text);
     kept = alore_weights_find(w, "w");
     ok(kept && kept->data == data && kept->dims != dims && kept->bytes == 24 &&
@@ -4005,6 +4006,58 @@ static void t_model_errors(void)
        "%s", n.ctx.error.text);
     alore_plan *plan;
     ok(alore_plan_create(n.model, NULL, &plan) == ALORE_ERR_ORDER, "plan of a broken model");
+    t_net_close(&n);
+}
+
+/* What the words are told must make sense: names, extents, blocks; and a finished model stays as it is. */
+static void t_model_misuse(void)
+{
+    static const struct {
+        alore_status status;
+        const char *said[2];
+    } rows[] = {{ALORE_ERR_NAME, {"x", "twice"}},     {ALORE_ERR_SHAPE, {"-1", "1 to"}},
+                {ALORE_ERR_SHAPE, {"rank 5", "4"}},   {ALORE_ERR_SHAPE, {"rank -1", "4"}},
+                {ALORE_ERR_ARGUMENT, {"-1", "0 to"}}, {ALORE_ERR_ARGUMENT, {"-3", "0 to"}},
+                {ALORE_ERR_ORDER, {"block 2", "2"}},  {ALORE_ERR_SHAPE, {"67108864", "1 to"}}};
+    t_net n;
+    alore_model *none;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    ok(alore_model_create(NULL, &none) == ALORE_ERR_ARGUMENT, "no context");
+    ok(alore_model_create(&n.ctx, NULL) == ALORE_ERR_ARGUMENT, "no place");
+    for (int i = 0; i < (int)(sizeof rows / sizeof *rows); ++i) {
+        alore_shape odd = alore_dims(2, 3, 4, 5);
+        alore_model *m;
+        ok(alore_model_create(&n.ctx, &m) == ALORE_OK, "create");
+        const alore_id x = alore_input(m, "x", ALORE_F32, 4, 6);
+        odd.rank = i == 2 ? 5 : -1;
+        if (i == 0) alore_input(m, "x", ALORE_F32, 4, 6);
+        if (i == 1) alore_base(m, "w", alore_dims(6, -1, 0, 0));
+        if (i == 2 || i == 3) alore_base(m, "w", odd);
+        if (i == 4) alore_blocks(m, -1);
+        if (i == 5) alore_hidden(m, -3);
+        if (i == 6) alore_blocks(m, 2);
+        for (int b = 0; b < 3 && i == 6; ++b) { /* a pattern of mlae would be read behind its end */
+            alore_push(m, "blocks", b);
+            alore_pop(m);
+        }
+        if (i == 7) alore_base(m, "w", alore_dims(1 << 26, 1, 0, 0));
+        alore_output(m, "y", alore_scale(m, x, 2.0f));
+        const alore_status status = alore_model_finish(m);
+        ok(status == rows[i].status && strstr(n.ctx.error.text, rows[i].said[0]) &&
+               strstr(n.ctx.error.text, rows[i].said[1]),
+           "%d: status %d: %s", i, (int)status, n.ctx.error.text);
+        alore_model_destroy(m);
+    }
+    ok(t_vit(&n.ctx, t_micro, "unfreeze@head", 0, &n.model) == ALORE_OK, "%s", n.ctx.error.text);
+    const alore_model was = *n.model;
+    ok(!alore_input(n.model, "late", ALORE_F32, 4, 6), "an input of a finished model");
+    for (int i = 0; i < 2000; ++i) alore_base(n.model, "late", alore_dims(4, 6, 0, 0));
+    alore_push(n.model, "late", 0);
+    ok(was.tensor_count == n.model->tensor_count && was.param_count == n.model->param_count &&
+           was.names == n.model->names && was.name_count == n.model->name_count &&
+           !strcmp(was.scope, n.model->scope) && !strcmp(alore_site_at(n.model, 0)->name, "patch_embed.proj"),
+       "a finished model changed");
     t_net_close(&n);
 }
 
@@ -8996,17 +9049,17 @@ static void t_forms_features(void)
         "-DALORE_NO_MMAP",
         "-DALORE_STATIC -DALORE_NO_STDIO -DALORE_NO_MALLOC -DALORE_NO_THREADS -DALORE_NO_SIMD "
         "-DALORE_NO_MMAP"};
-    static const char *const compilers[] = {"gcc", "clang", "g++", "clang++"};
+    static const char *const compilers[] = {"gcc", "clang", "x86_64-w64-mingw32-gcc", "g++", "clang++"};
     if (!t_cli_begin()) return;
     ok_cli(!t_shell("printf '#define ALORE_IMPLEMENTATION\n#include \"../../alore.h\"\nint used;\n' >u.c && "
                 "cp u.c u.cc"), "unit");
-    for (size_t k = 0; k < 4; ++k) {
+    for (size_t k = 0; k < 5; ++k) {
         if (!t_has(compilers[k])) {
             skip(compilers[k]);
             continue;
         }
         for (size_t i = 0; i < sizeof macros / sizeof *macros; ++i)
-            ok_cli(!t_shell(k < 2 ? "%s -std=c99 " T_WARN " %s -fsyntax-only u.c"
+            ok_cli(!t_shell(k < 3 ? "%s -std=c99 " T_WARN " %s -fsyntax-only u.c"
                               : "%s -std=c++11 -Wall -Wextra -Werror %s -fsyntax-only u.cc",
                         compilers[k], macros[i]), "%s %s: %s", compilers[k], macros[i], t_wrote("err"));
     }
@@ -9029,6 +9082,37 @@ static void t_forms_units(void)
     ok_cli(t_shell("mkdir -p far && cp ../../alore.h far/renamed.h && printf '#define ALORE_IMPLEMENTATION\n#include "
                "\"far/renamed.h\"\nint main(void) { return 0; }\n' >e.c && %s -std=c99 e.c -o e -lm -lpthread", cc) &&
            strstr(t_wrote("err"), "ALORE_FILE"), "a lost header: %s", t_wrote("err"));
+}
+
+/* Without mmap a file is read: memory that lacks is told as such, and a folder is no file. */
+static void t_forms_read(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("printf '#define ALORE_IMPLEMENTATION\n#include \"../../alore.h\"\nstatic long calls, fails;\n"
+                    "static void *take(void *u, size_t n, size_t a) { (void)u, (void)a; return ++calls == fails ? "
+                    "NULL : malloc(n); }\nstatic void give(void *u, void *p, size_t n) { (void)u, (void)n; free(p); "
+                    "}\nstatic alore_status load(const char *path) { alore_ctx c; alore_config o = ALORE_ZERO; "
+                    "alore_weights *w; o.allocator.alloc = take; o.allocator.release = give; calls = 0; "
+                    "alore_init(&c, &o); alore_status s = alore_weights_load(&c, path, &w); alore_uninit(&c); "
+                    "return s; }\nint main(int n, char **path) { alore_status s; "
+                    "do ++fails, s = load(path[1]); while (s == ALORE_ERR_MEMORY); "
+                    "if (n != 2 || s != ALORE_OK || fails < 4) return (int)s; fails = 0; "
+                    "return load(\".\") != ALORE_ERR_IO; }\n' >r.c"), "a unit");
+    ok_cli(!t_shell("%s -std=c99 -DALORE_NO_MMAP -DALORE_NO_SIMD -DALORE_NO_THREADS -fsanitize=address r.c -o r -lm && "
+                    "./r ../../tests/data/hostile/ok_two_tensors.safetensors", t_tool("CC", "cc")), "%s", t_wrote("err"));
+}
+
+/* Where sizes have 32 bits the header compiles without a warning, and a network runs. */
+static void t_forms_32bits(void)
+{
+    if (!t_cli_begin()) return;
+    if (!t_has("i686-linux-gnu-gcc")) {
+        skip("needs i686-linux-gnu-gcc");
+        return;
+    }
+    ok_cli(!t_shell("i686-linux-gnu-gcc -std=c99 -O1 -msse2 -mfpmath=sse " T_WARN " -static ../../examples/hello.c "
+                    "-o hello32 -lm -lpthread"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("./hello32 ../../examples/data") && strstr(t_wrote("out"), "class 9"), "hello: %s", t_wrote("err"));
 }
 
 /* Every prefix of the header compiles: a section uses only what stands above it. */
@@ -9172,7 +9256,7 @@ static const t_row t_rows[] = {
     T(safetensors_alignment) T(safetensors_bytes) T(safetensors_roundtrip) T(safetensors_add)
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_bare) T(rules_good) T(rules_sites)
-    T(model_errors) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
+    T(model_errors) T(model_misuse) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
     T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
     T(plan_fused) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
@@ -9185,7 +9269,7 @@ static const t_row t_rows[] = {
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
     T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused) T(cli_peft_written)
-    T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
+    T(forms_features) T(forms_units) T(forms_read) T(forms_32bits) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
     T(forms_neon) T(forms_blas)
 };
