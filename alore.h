@@ -8168,7 +8168,7 @@ static void alo_pass_reach(alo_planner *s) {
     for (int i = 0; i < 2 * m->op_count; ++i) { /* the once records, then a sample's */
         alo_op op = m->ops[i % m->op_count];
         const alo_tensor *y = &m->tensors[op.out[0]];
-        const bool once = i < m->op_count, io = (y->flags & ALO_OUTPUT) != 0;
+        const bool once = i < m->op_count, view = m->tensors[op.in[0]].flags & ALO_VIEW;
         if (i == m->op_count) p->once = p->op_count;
         if (!s->marks[op.out[0]].wanted || once != !(y->flags & ALO_PER_SAMPLE)) continue;
         for (int k = 0; k < ALO_IN; ++k) {
@@ -8176,10 +8176,10 @@ static void alo_pass_reach(alo_planner *s) {
             if (alo_root_mark(s, op.in[k])->need) s->marks[op.out[0]].need = true;
         }
         if (!p->opts.train && (op.code == ALO_K_dropout || op.code == ALO_K_drop_path)) {
-            op.code = ALO_K_scale; /* by one, which only an output asks for */
+            if (!view && !(y->flags & ALO_OUTPUT)) s->marks[op.out[0]].twin = op.in[0];
+            if (s->marks[op.out[0]].twin) continue;
+            op.code = ALO_K_scale; /* by one: an output; and views of y cannot be views of a view */
             op.attr = 1;
-            s->marks[op.out[0]].twin = io ? 0 : op.in[0];
-            if (!io) continue;
         }
         for (int k = 0; k < ALO_OUT && op.out[k]; ++k) {
             alo_tensor *made = &p->tensors[op.out[k]];
@@ -8491,7 +8491,7 @@ static void alo_pass_fuse(alo_planner *s) {
         const int next = alo_use(s, i, 0, ALO_IN, y), last = alo_use(s, next, 0, ALO_IN, y);
         alo_op *b = &p->ops[next], *c = &p->ops[last];
         if (next == p->backward || b->flags || !alo_is_own(s, y)) continue;
-        if (!alo_same_extent(s, y, b->out[0])) continue;
+        if (!alo_same_extent(s, y, b->out[0]) || (b->in[0] != y && b->in[1] != y)) continue; /* or a view */
         if (alo_use(s, i, ALO_IN, ALO_OPERANDS, y) < next) continue; /* more is added to it */
         const int32_t other = b->in[b->in[0] == y];
         if (b->code == (back ? ALO_K_mul_da : ALO_K_add) && reads == 1 && other && other != y &&

@@ -4800,6 +4800,64 @@ static void t_plan_fused(void)
         }
 }
 
+/* Outputs, loss and gradients of a small net of double numbers, with views where the planner takes things
+ * together: a column of a product that is added everywhere; masks on views, of which views are taken. */
+static size_t t_views_outcome(int net, float p, alore_plan_opts o, double *out)
+{
+    t_net n;
+    size_t used = 0, count = 0;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    alore_model_create(&n.ctx, &n.model);
+    alore_model *m = n.model;
+    alore_attach(m, "unfreeze@*");
+    alore_id x = alore_input(m, "image", ALORE_F32, 6, 8);
+    alore_id y = alore_linear(m, "a", x, 24, NULL), z = alore_columns(m, y, 8, 8);
+    if (net == 0) y = alore_add(m, x, alore_columns(m, alore_linear(m, "b", y, 8, NULL), 3, 1));
+    if (net == 1) z = alore_drop_path(m, alore_unary(m, ALORE_GELU, z), p);
+    if (net == 1) y = alore_add(m, x, alore_columns(m, z, 3, 1));
+    if (net == 2) y = alore_columns(m, alore_dropout(m, z, p), 2, 4);
+    if (net == 3) y = alore_reshape(m, alore_dropout(m, z, p), 12, 4);
+    if (net == 4) y = alore_columns(m, alore_drop_path(m, alore_reshape(m, y, 3, 48), p), 5, 9);
+    alore_output(m, "logits", y);
+    const int rows = alore_rows(m, y), cols = alore_cols(m, y);
+    alore_output(m, "loss", alore_loss_mse(m, y, alore_input(m, "target", ALORE_F32, rows, cols)));
+    o.dtype = ALORE_F64;
+    bool fine = ok(alore_model_finish(m) == ALORE_OK && alore_plan_create(m, &o, &n.plan) == ALORE_OK,
+                   "net %d: %s", net, n.ctx.error.text);
+    if (fine) n.base = t_base(&n.ctx, m, 3);
+    if (fine && ok(alore_run_create(n.plan, n.base, &n.run) == ALORE_OK, "%s", n.ctx.error.text)) {
+        n.run->poison = true;
+        t_fill(n.run, 1, 4);
+        ok((o.train ? alore_backward(n.run, 0) : alore_forward(n.run, 0)) == ALORE_OK, "%s", n.ctx.error.text);
+        const double *values = (const double *)(const void *)alore_run_output(n.run, "logits");
+        const double *grads = (const double *)(const void *)alore_grads(n.run, &count);
+        for (int i = 0; i < rows * cols; ++i) out[used++] = values[i];
+        for (size_t i = 0; i < count && o.train; ++i) out[used++] = grads[i];
+    }
+    t_net_close(&n);
+    return used;
+}
+
+/* Views keep their meaning: fused as not, and at inference masks do nothing. */
+static void t_plan_views(void)
+{
+    double want[800], have[800];
+    for (int net = 0; net < 5; ++net) {
+        alore_plan_opts o = ALORE_ZERO;
+        char what[32];
+        snprintf(what, sizeof what, "net %d", net);
+        size_t n = t_views_outcome(net, 0, o, want);
+        ok(t_views_outcome(net, 0.5f, o, have) == n, "%s", what);
+        t_agree(want, have, n, true, what);
+        o.train = true;
+        n = t_views_outcome(net, 0.5f, o, have);
+        o.off = ALORE_NO_FUSE;
+        ok(t_views_outcome(net, 0.5f, o, want) == n, "%s", what);
+        t_agree(want, have, n, false, what);
+    }
+}
+
 /* What is added to the gradient of a fused activation is added before the slope is taken: f32 gradients as the
  * reference kernels', unfused, whatever is kept. */
 static void t_plan_slopes(void)
@@ -9147,7 +9205,7 @@ static const t_row t_rows[] = {
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_bare) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
     T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
-    T(plan_fused) T(plan_slopes) T(plan_demand) T(plan_exact)
+    T(plan_fused) T(plan_views) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
     T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
