@@ -1736,8 +1736,8 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     X(dropout_dx,      "g",      "A",   "g",   each,  dropout) \
     X(drop_path,       "ab",     "y",   "ab",  rowwise, drop_path) \
     X(drop_path_dx,    "g",      "A",   "g",   rowwise, drop_path) \
-    X(xent,            "ab",     "yz",  "",    each,  xent) \
-    X(xent_dx,         "gabz",   "A",   "",    rowwise, xent_dx) \
+    X(xent,            "ab",     "y",   "",    each,  xent) \
+    X(xent_dx,         "gab",    "A",   "",    rowwise, xent_dx) \
     X(mse,             "ab",     "y",   "",    each,  mse) \
     X(mse_dx,          "gab",    "A",   "",    each,  mse_dx) \
     X(copy,            "a",      "y",   "",    each,  uses) \
@@ -2780,9 +2780,7 @@ static alo_sum_t ALO_F(xent)(const alo_walk *w) {
         const real *x = ALO_F(row)(w->c, 0, w->s, r), top = ALO_F(largest)(x, classes);
         const alo_sum_t most = (alo_sum_t)top;
         const alo_sum_t log_sum = (alo_sum_t)ALO_MATH(log)((real)ALO_F(exponentials)(x, classes, top));
-        real *z = ALO_F(row)(w->c, ALO_Z, w->s, r);
         alo_sum_t all = 0;
-        if (z) *z = (real)(most + log_sum);
         for (int j = 0; j < classes; ++j) all += most - (alo_sum_t)x[j] + log_sum;
         loss += label < 0 || label >= classes
                     ? (alo_sum_t)alo_float(0x7fc00000u)
@@ -2791,8 +2789,8 @@ static alo_sum_t ALO_F(xent)(const alo_walk *w) {
     return loss / rows;
 }
 
-/* dlogits[c] = g / rows (p_c - (1-s) [c = label] - s/C).    reads g logits labels z
- * p is made from the logits alone: z is rounded, by 3e-5 at logits of some hundreds. */
+/* dlogits[c] = g / rows (p_c - (1-s) [c = label] - s/C).    reads g logits labels
+ * p is made again: a rounded log of the sum would be off by 3e-5 at logits of some hundreds. */
 static void ALO_F(xent_dx)(alo_walk *w) {
     const int label = ((const int32_t *)w->c->p[2])[alo_begin(w->c->t[2], w->s, w->r)];
     const real *x = ALO_F(row)(w->c, 1, w->s, w->r), most = ALO_F(largest)(x, w->cols);
@@ -4608,8 +4606,6 @@ static void ALO_L(xent)(const alore_call *c, int first, int last) {
             const alo_sum_t most = (alo_sum_t)k[0];
             const alo_sum_t log_sum = (alo_sum_t)alo_log(ALO_L(sum_exp)(&o, classes, k));
             const alo_sum_t all = classes * log_sum - (alo_sum_t)ALO_L(sum_off)(&o, classes, k);
-            float *z = alo_row_f32(c, ALO_Z, w.s, r);
-            if (z) *z = (float)(most + log_sum);
             loss += label < 0 || label >= classes
                         ? (alo_sum_t)alo_float(0x7fc00000u)
                         : (1 - smooth) * (most - (alo_sum_t)x[label] + log_sum) + smooth / classes * all;
@@ -5906,6 +5902,9 @@ static alore_id alo_record(alore_model *m, int code, alo_attr attr, alore_id a, 
     alo_text t = {text, sizeof text, 0};
     int flags = 0;
     for (int i = 0; i < 4; ++i) {
+        const char *type = alore_dtype_name((alore_dtype)alo_at(m, in[i])->dtype);
+        if (*type != 'F' && code != ALO_K_cast && (code != ALO_K_xent || i != 1))
+            return alo_wrong(m, ALORE_ERR_DTYPE, "%s of %s", alo_kernel_rows[code].name, type);
         if (!in[i]) continue;
         flags |= alo_at(m, in[i])->flags & ALO_PER_SAMPLE;
         alo_print(&t, i ? " and %d x %d" : "%d x %d", alore_rows(m, in[i]), alore_cols(m, in[i]));
@@ -6684,7 +6683,7 @@ ALORE_API alore_id alore_loss_xent(alore_model *m, alore_id logits, alore_id lab
         return alo_wrong(m, ALORE_ERR_SHAPE, "labels are I32 [%d, 1]", rows);
     if (!(smoothing >= 0 && smoothing <= 1))
         return alo_wrong(m, ALORE_ERR_ARGUMENT, "a smoothing of %g", (double)smoothing);
-    return alo_second(m, alo_record(m, ALO_K_xent, attr, logits, labels, 0, 0, 1, 1), rows, 1);
+    return alo_record(m, ALO_K_xent, attr, logits, labels, 0, 0, 1, 1);
 }
 
 /* The mean of (y - target)^2, a number a sample. */

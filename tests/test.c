@@ -1406,8 +1406,8 @@ static const t_case t_cases[] = {
     {"mean_rows", ALO_K_mean_rows, {{6, 3, 1, 1}, NO, NO, NO, NO, NO}, {{1, 3, 1, 1}, NO}, PLAIN, 0, 1, 4, 0, 0},
     {"dropout", ALO_K_dropout, {{6, 5, 1, 1}, NO, NO, NO, NO, NO}, {{6, 5, 1, 0}, NO}, PLAIN, 0.3f, 0, 0, 0, 0},
     {"drop_path", ALO_K_drop_path, {{3, 4, 1, 1}, {3, 4, 1, 0}, NO, NO, NO, NO}, {{3, 4, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
-    {"xent", ALO_K_xent, {{1, 7, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {1, 1, 1, 0}}, PLAIN, 0, 0, 0, 0, 0},
-    {"xent smooth", ALO_K_xent, {{3, 7, 1, 1}, {3, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {3, 1, 1, 0}}, PLAIN, 0.1f, 0, 0, 0, 0},
+    {"xent", ALO_K_xent, {{1, 7, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"xent smooth", ALO_K_xent, {{3, 7, 1, 1}, {3, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0.1f, 0, 0, 0, 0},
     {"mse", ALO_K_mse, {{2, 5, 1, 1}, {2, 5, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     /* extents that reach the vectors of every level and what is left behind them */
     {"norm 100", ALO_K_norm, {{3, 100, 1, 1}, {1, 100, 0, 0}, {1, 100, 0, 0}, NO, NO, NO}, {{3, 100, 1, 2}, {3, 2, 1, 1}}, PLAIN, 1e-3f, 0, 0, 0, 0},
@@ -1446,7 +1446,7 @@ static const t_case t_cases[] = {
     {"dropout 67", ALO_K_dropout, {{5, 67, 1, 1}, NO, NO, NO, NO, NO}, {{5, 67, 1, 0}, NO}, PLAIN, 0.6f, 0, 0, 0, 0},
     {"drop_path 33", ALO_K_drop_path, {{3, 33, 1, 1}, {3, 33, 1, 0}, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
     {"drop_path bare", ALO_K_drop_path, {{3, 17, 1, 1}, NO, NO, NO, NO, NO}, {{3, 17, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
-    {"xent 100", ALO_K_xent, {{2, 100, 1, 1}, {2, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {2, 1, 1, 0}}, PLAIN, 0.1f, 0, 0, 0, 0},
+    {"xent 100", ALO_K_xent, {{2, 100, 1, 1}, {2, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0.1f, 0, 0, 0, 0},
     {"xent 33", ALO_K_xent, {{1, 33, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"copy 33", ALO_K_copy, {{3, 33, 1, 1}, NO, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"kron 16", ALO_K_kron, {{5, 18, 1, 1}, {8, 3, 0, 0}, {36, 4, 0, 1}, {16, 7, 0, 0}, NO, NO}, {{5, 21, 1, 1}, {5, 32, 1, 0}}, {{5, 48, 1, 0}, {5, 32, 1, 0}}, 0, 4, 2, 3, 4},
@@ -1465,10 +1465,7 @@ static void t_nan_row(const char *name, int code, int cols, int n, bool whole)
     c.name = name, c.code = code, c.n = n, c.x = 1e-6f;
     c.in[0].rows = c.out[0].rows = 2, c.in[0].cols = c.out[0].cols = cols;
     if (code == ALO_K_norm) c.out[1].rows = c.out[1].cols = 2;
-    if (code == ALO_K_xent) {
-        c.in[1].rows = 2, c.in[1].cols = c.out[0].rows = c.out[0].cols = 1;
-        c.out[1].rows = 2, c.out[1].cols = 1;
-    }
+    if (code == ALO_K_xent) c.in[1].rows = 2, c.in[1].cols = c.out[0].rows = c.out[0].cols = 1;
     for (int mode = T_LEVEL + 1; mode < T_LEVEL + 99; mode = t_next_mode(mode))
         for (int at = 0, bad = 0; at < cols; ++at) {
             t_pool p;
@@ -2072,7 +2069,7 @@ static bool t_unit_case(const alore_weights *w, t_case *c, const char *names[6])
         c->code = ALO_K_xent;
         c->x = (float)t_unit_meta(w, "smoothing", 0);
         c->in[0] = t_unit_extent(w, "in.logits", 1);
-        c->in[1] = c->out[1] = t_extent(c->in[0].rows, 1, 1);
+        c->in[1] = t_extent(c->in[0].rows, 1, 1);
         c->out[0] = t_extent(1, 1, 1);
     } else
         return false;
