@@ -6004,11 +6004,13 @@ static bool alo_item_takes(const alore_model *m, const alo_item *item, const alo
     return alo_item_is(m, item, site->s.kind, seen, site->s.block);
 }
 
-/* Has the rule's method a form for this host, at the rule's place? */
-static bool alo_has_form(const alo_rule *rule, alore_host host) {
+/* Has the rule's method a form for this site, at the rule's place? Parts are thirds of a fused qkv. */
+static bool alo_has_form(const alo_rule *rule, const alore_site *site) {
+    const alore_host host = site->host;
     const alore_place place = rule->recipe.place;
     bool fits = place != ALORE_PLACE_INSIDE;
     if (host != ALORE_HOST_LINEAR) fits = place == ALORE_PLACE_OUTPUT;
+    if (*rule->parts) fits = fits && site->kind == ALORE_KIND_QKV && site->out % 3 == 0;
     if (host >= ALORE_HOST_BRANCH) fits = place != ALORE_PLACE_INPUT && place != ALORE_PLACE_WEIGHT;
     return fits && rule->method->hosts & (int)host;
 }
@@ -6016,7 +6018,7 @@ static bool alo_has_form(const alo_rule *rule, alore_host host) {
 /* Does a rule with a method take this site? */
 static bool alo_takes(const alore_model *m, const alo_rule *rule, const alo_site *site) {
     int i = 0;
-    if (!rule->method || !alo_has_form(rule, site->s.host)) return false;
+    if (!rule->method || !alo_has_form(rule, &site->s)) return false;
     while (i < rule->count && !alo_item_takes(m, &m->items[rule->first + i], site)) ++i;
     return i < rule->count;
 }
@@ -6035,7 +6037,7 @@ static void alo_check_rules(alore_model *m, alo_site *site) {
                 alo_wrong(m, ALORE_ERR_RULE, "%s: %s lies outside the blocks and takes no #",
                           alo_name(m, rule->text), text);
             if (!row || !alo_item_takes(m, item, site)) continue;
-            if (alo_has_form(rule, site->s.host))
+            if (alo_has_form(rule, &site->s))
                 ++item->hits;
             else if (item->kind || !strpbrk(text, "*?"))
                 alo_wrong(m, ALORE_ERR_RULE, "%s has no form for %s at that place", row->name, alo_where(m));
@@ -6046,9 +6048,6 @@ static void alo_check_rules(alore_model *m, alo_site *site) {
             if (other->method == row && alo_takes(m, other, site) &&
                 (!*other->parts || !*rule->parts || strpbrk(other->parts, rule->parts)))
                 alo_wrong(m, ALORE_ERR_RULE, "%s twice on one site", row->name);
-        if (rule->parts[0] && kind != ALORE_KIND_QKV)
-            alo_wrong(m, ALORE_ERR_RULE, "parts=%s asks for a fused qkv, this is %s", rule->parts,
-                      alore_kind_name(kind));
     }
 }
 
@@ -6964,8 +6963,6 @@ static alore_id alo_mlae(alore_model *m, const alore_site *site, const alore_rec
 /* SSF: y = host(x) gain + shift, or host(x gain + shift).   (Lian et al. 2022, eq. 3) */
 static alore_id alo_ssf(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
     const int width = alo_width(site, r);
-    if (r->place == ALORE_PLACE_INPUT && site->host != ALORE_HOST_LINEAR)
-        return alo_wrong(m, ALORE_ERR_RULE, "ssf at place=input asks for a linear host");
     const alore_id gain = alo_mine(m, "gain", width, 0, alore_normal(1.0f, 0.02f));
     const alore_id shift = alo_mine(m, "shift", width, 0, alore_normal(0.0f, 0.02f));
     return alore_affine(m, alo_stream(r, flow), gain, shift);

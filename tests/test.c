@@ -3885,6 +3885,9 @@ static void t_rules_errors(void)
         {"sparse:entries=2@qkv;sparse:entries=2,place=parallel@qkv", "twice"},
         {"ia3@qkv;ia3:place=input@qkv", "twice"},
         {"dora:init=published@qkv", "init=published"},
+        {"lora:parts=q@proj", "lora:parts=q@proj has no form for blocks.0.attn.proj"},
+        {"lora:parts=q@blocks.0.attn.proj", "has no form for blocks.0.attn.proj"},
+        {"lora:parts=q@*.proj", "*.proj matches nothing"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
