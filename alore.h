@@ -2762,8 +2762,7 @@ static alo_sum_t ALO_F(dwconv_dw)(const alo_walk *w) {
 }
 
 /* ---- xent: y = mean over rows of (1-s) nll + s/C sum_c -log p_c ----
- *   logits [rows, C]   labels [rows, 1] int32, in 0..C-1   attr  x: smoothing s
- *   y [1, 1]   z [rows, 1] = log of the sum of exponentials, or absent
+ *   logits [rows, C]   labels [rows, 1] int32, in 0..C-1   y [1, 1]   attr  x: smoothing s
  * p = softmax(logits), nll = -log p_label. A label outside makes y NaN. */
 static alo_sum_t ALO_F(exponentials)(const real *x, int count, real most) {
     alo_sum_t sum = 0;
@@ -5902,10 +5901,10 @@ static alore_id alo_record(alore_model *m, int code, alo_attr attr, alore_id a, 
     alo_text t = {text, sizeof text, 0};
     int flags = 0;
     for (int i = 0; i < 4; ++i) {
+        if (!in[i]) continue;
         const char *type = alore_dtype_name((alore_dtype)alo_at(m, in[i])->dtype);
         if (*type != 'F' && code != ALO_K_cast && (code != ALO_K_xent || i != 1))
             return alo_wrong(m, ALORE_ERR_DTYPE, "%s of %s", alo_kernel_rows[code].name, type);
-        if (!in[i]) continue;
         flags |= alo_at(m, in[i])->flags & ALO_PER_SAMPLE;
         alo_print(&t, i ? " and %d x %d" : "%d x %d", alore_rows(m, in[i]), alore_cols(m, in[i]));
     }
@@ -6006,12 +6005,12 @@ static bool alo_item_takes(const alore_model *m, const alo_item *item, const alo
 
 /* Has the rule's method a form for this site, at the rule's place? Parts are thirds of a fused qkv. */
 static bool alo_has_form(const alo_rule *rule, const alore_site *site) {
-    const alore_host host = site->host;
     const alore_place place = rule->recipe.place;
+    const alore_host host = site->host;
     bool fits = place != ALORE_PLACE_INSIDE;
     if (host != ALORE_HOST_LINEAR) fits = place == ALORE_PLACE_OUTPUT;
-    if (*rule->parts) fits = fits && site->kind == ALORE_KIND_QKV && site->out % 3 == 0;
     if (host >= ALORE_HOST_BRANCH) fits = place != ALORE_PLACE_INPUT && place != ALORE_PLACE_WEIGHT;
+    if (*rule->parts) fits = fits && site->kind == ALORE_KIND_QKV && site->out % 3 == 0;
     return fits && rule->method->hosts & (int)host;
 }
 
@@ -6040,7 +6039,7 @@ static void alo_check_rules(alore_model *m, alo_site *site) {
             if (alo_has_form(rule, &site->s))
                 ++item->hits;
             else if (item->kind || !strpbrk(text, "*?"))
-                alo_wrong(m, ALORE_ERR_RULE, "%s has no form for %s at that place", row->name, alo_where(m));
+                alo_wrong(m, ALORE_ERR_RULE, "%s has no form for %s", alo_name(m, rule->text), alo_where(m));
         }
         if (!alo_takes(m, rule, site)) continue;
         ++site->rules;
@@ -6102,7 +6101,7 @@ ALORE_API alore_start alore_indices(int below_even, int below_odd) {
 }
 static size_t alo_count(alore_shape s) {
     size_t n = 1;
-    for (int i = 0; i < s.rank; ++i) n = alo_mul(n, alo_zu(s.dims[i]));
+    for (int i = 0; i < s.rank; ++i) n = s.dims[i] > 0 ? alo_mul(n, alo_zu(s.dims[i])) : 0;
     return n;
 }
 
@@ -6247,6 +6246,9 @@ ALORE_API alore_id alore_input(alore_model *m, const char *name, alore_dtype dty
  *
  *     y = output(host(input(x)) + parallel(input(x))), W = weight(W0) */
 
+/* The product of two extents; where it is too large, what is no extent either. */
+static int alo_by(int a, int b) { return b > 0 && a > INT32_MAX / b ? INT32_MAX : a * b; }
+
 /* x in storage of its own. Its gradient is the gradient's copy. */
 static alore_id alo_whole(alore_model *m, alore_id x) {
     return alo_record_like(m, ALO_K_scale, alo_attr_of(1.0f, 0, 0, 0, 0), x);
@@ -6258,7 +6260,7 @@ ALORE_API alore_id alore_columns(alore_model *m, alore_id x, int first, int coun
     if (alo_at(m, x)->flags & ALO_RESHAPED) x = alo_whole(m, x);
     const alo_tensor of = *alo_at(m, x);
     if (first < 0 || count < 1 || first > of.cols - count)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "columns %d to %d of %d", first, first + count - 1, of.cols);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "%d columns from %d on of %d", count, first, of.cols);
     return count == of.cols ? x : alo_view(m, x, first, of.rows, count, of.ld, 0);
 }
 
@@ -6331,11 +6333,12 @@ ALORE_API alore_id alore_kron(alore_model *m, alore_id x, alore_id s, alore_id d
     if (alo_poisoned(m, x, s) || alo_poisoned(m, d, d)) return 0;
     const alo_tensor *tx = alo_at(m, x), *ts = alo_at(m, s), *td = alo_at(m, d), *tu = alo_at(m, u);
     const int n = terms < 1 ? 1 : terms, p = ts->rows / n, part = td->rows / n, rank = td->cols;
-    const bool fits = n == terms && ts->rows == n * p && td->rows == n * part && tx->cols == p * part &&
-                      (!u || tu->rows == n * rank);
+    const bool fits = n == terms && ts->rows == n * p && td->rows == n * part &&
+                      tx->cols == alo_by(p, part) && (!u || tu->rows == alo_by(n, rank));
     const alo_attr attr = alo_attr_of(0, terms, p, ts->cols, rank);
-    const int rows = fits ? tx->rows : 0, cols = ts->cols * (u ? tu->cols : rank);
-    return alo_second(m, alo_record(m, ALO_K_kron, attr, x, s, d, u, rows, cols), rows, p * n * rank);
+    const int rows = fits ? tx->rows : 0, cols = alo_by(ts->cols, u ? tu->cols : rank);
+    x = alo_record(m, ALO_K_kron, attr, x, s, d, u, rows, cols);
+    return alo_second(m, x, rows, alo_by(p * n, rank));
 }
 
 /* x gain + shift, both [1, cols]; either may be 0. */
@@ -6512,8 +6515,8 @@ ALORE_API alore_id alore_attention(alore_model *m, alore_id q, alore_id k, alore
     const int rows = tq->rows, cols = tq->cols, keys = tk->rows, side = window ? window : rows;
     const bool fits = heads > 0 && cols % heads == 0 && tk->cols == cols && tv->cols == cols &&
                       tv->rows == keys && window >= 0 && (!window || (rows % window == 0 && keys == rows)) &&
-                      (!opts->bias || (b->rows == heads * side && b->cols == (window ? side : keys)));
-    const size_t entries = fits && opts->mask ? alo_zu(rows) * alo_zu(window) : 0;
+                      (!opts->bias || (b->rows == alo_by(heads, side) && b->cols == (window ? side : keys)));
+    const size_t entries = fits && opts->mask ? alo_mul(alo_zu(rows), alo_zu(window)) : 0;
     alo_attr attr = alo_attr_of(0, heads, window, 0, 0);
     if (entries) attr.values = (const float *)alo_table(m, opts->mask, entries, sizeof *opts->mask);
     q = alo_record(m, ALO_K_attention, attr, q, k, v, opts->bias, fits ? rows : 0, cols);
@@ -6994,17 +6997,17 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
         core = alore_param(m, "C", alore_dims(n, q, q, 0), ALORE_OWN, alo_kaiming(high ? n * q : q));
         if (!high) core = alo_beside(m, core, n);
     } else {
-        const int wide = site->hidden / d, slots = (4 + 2 * wide) * site->blocks; /* q k v proj fc1 fc2 */
+        const int wide = site->hidden / d, each = 4 + 2 * wide, slots = alo_by(each, site->blocks);
         const int at = kind == ALORE_KIND_QKV ? 0 : kind == ALORE_KIND_PROJ ? 3 : high ? 4 + wide : 4;
         const bool plain = kind == ALORE_KIND_QKV || alore_recipe_number(r, "layout") > 0;
         if ((kind != ALORE_KIND_QKV && kind != ALORE_KIND_PROJ && kind != ALORE_KIND_FC1 &&
              kind != ALORE_KIND_FC2) ||
-            site->block < 0 || !wide)
+            site->block < 0 || !wide || (at > 3 && n != wide))
             return alo_wrong(m, ALORE_ERR_RULE, "fact_tk has slots for qkv, proj, fc1 and fc2 alone");
         const alore_start third = alore_uniform(alo_sqrt(3.0f) / (float)q);
         const alore_id c = alore_param(m, "C", alore_dims(q, q, q, 0), ALORE_ALL, third);
         alore_id p = alore_param(m, "P", alore_dims(q, slots, 0, 0), ALORE_ALL, alo_xavier(q, slots));
-        p = alore_columns(m, p, at + site->block * (4 + 2 * wide), n);
+        p = p ? alore_columns(m, p, at + site->block * each, n) : 0; /* of q k v proj fc1 fc2 */
         if (plain) { /* [n, q q]: slot by slot */
             core = alore_reshape(m, alore_matmul_t(m, p, true, c, true), n * q, q);
             if (!high) core = alo_beside(m, core, n);
@@ -7014,12 +7017,12 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
     }
     const int rows = alore_rows(m, h);
     if (high) { /* sum over the slots of the input */
-        h = alore_reshape(m, alore_matmul(m, alore_reshape(m, h, rows * n, d), u), rows, n * q);
+        h = alore_reshape(m, alore_matmul(m, alore_reshape(m, h, alo_by(rows, n), d), u), rows, n * q);
         h = alore_dropout(m, alore_matmul_t(m, h, false, core, turned), r->dropout);
         return alore_scale(m, alore_matmul(m, h, v), r->scale);
     }
     h = alore_dropout(m, alore_matmul(m, alore_matmul(m, h, u), core), r->dropout);
-    h = alore_matmul(m, alore_reshape(m, h, rows * n, q), v);
+    h = alore_matmul(m, alore_reshape(m, h, alo_by(rows, n), q), v);
     return alore_scale(m, alore_reshape(m, h, rows, n * d), r->scale);
 }
 
@@ -7228,7 +7231,7 @@ static alore_id alo_loha(alore_model *m, const alore_site *site, const alore_rec
 /* The skew matrices [b, b] of the strict upper triangles x [k, b (b-1) / 2], side by side. */
 static alore_id alo_skew(alore_model *m, alore_id x, int b) {
     const int k = alore_rows(m, x), n = b * (b - 1) / 2;
-    const size_t count = alo_zu(b) * alo_zu(b) * alo_zu(k);
+    const size_t count = alo_mul(alo_zu(b) * alo_zu(b), alo_zu(k));
     int32_t *upper = alo_ints(m, count), *lower = alo_ints(m, count);
     for (int i = 0; upper && lower && i < b; ++i)
         for (int g = 0; g < k; ++g)
@@ -7237,7 +7240,7 @@ static alore_id alo_skew(alore_model *m, alore_id x, int b) {
                 upper[at] = i < j ? g * n + a * b - a * (a + 1) / 2 + c - a - 1 : -1;
                 lower[at] = i > j ? g * n + a * b - a * (a + 1) / 2 + c - a - 1 : -1;
             }
-    x = alore_reshape(m, x, k * n, 1);
+    x = alore_reshape(m, x, alo_by(k, n), 1);
     const alore_id minus = alore_scale(m, alo_gather(m, x, lower, b, b * k), -1.0f);
     return alore_add(m, alo_gather(m, x, upper, b, b * k), minus);
 }
@@ -7271,7 +7274,7 @@ static alore_id alo_boft(alore_model *m, const alore_site *site, const alore_rec
     const alore_id x = alore_param(m, "R", alore_dims(factors, k, b, b), ALORE_OWN, alore_fill(0.0f));
     const alore_id scale = alo_mine(m, "scale", site->out, 0, alore_fill(1.0f));
     for (int f = 0; f < factors && !m->error.status; ++f) {
-        int32_t *rows = alo_ints(m, alo_zu(in)), *turned = alo_ints(m, alo_zu(in) * alo_zu(b));
+        int32_t *rows = alo_ints(m, alo_zu(in)), *turned = alo_ints(m, alo_mul(alo_zu(in), alo_zu(b)));
         int32_t *there = alo_ints(m, alo_zu(in)), *back = alo_ints(m, alo_zu(in));
         const int chunks = 2 << f,
                   chunk = b / 2; /* a segment's; its even ones come first, then its odd ones */

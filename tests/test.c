@@ -3901,6 +3901,30 @@ static void t_rules_errors(void)
     }
 }
 
+/* Counts that no int holds are refused, and told as they are. The widths are large, no number is stored. */
+static void t_rules_huge(void)
+{
+    static const char *const rows[][3] = {
+        {"vit:img=16,patch=8,dim=1024,depth=1,hidden=1024",
+         "compacter:experts=512,rank=16385,hidden=512@proj", "2147483647"},
+        {"vit:img=16,patch=8,dim=2048,depth=1", "alore:experts=1024,rank=2048@qkv", "2147483647"},
+        {"vit:img=91,patch=1,dim=1,depth=1,heads=1,hidden=4194304", "fact_tt:rank=1@fc1", "to 2147483647 "},
+        {"vit:img=91,patch=1,dim=1,depth=1,heads=1,hidden=4194304", "fact_tt:rank=1@fc2", "to 2147483647 "},
+        {"vit:img=16,patch=8,dim=1,depth=4096,heads=1,hidden=4194304", "fact_tk:rank=1@qkv#0", "2147483647"},
+        {"vit:img=16,patch=8,dim=262144,depth=1,hidden=1048576", "oft:block=4096@fc2", "4294967296 entries"},
+        {"vit:img=16,patch=8,dim=524288,depth=1", "boft:block=4096@qkv", "2147483648 entries"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        t_net n;
+        memset(&n, 0, sizeof n);
+        t_begin(&n.ctx, &n.heap);
+        const alore_status s = t_vit(&n.ctx, rows[i][0], rows[i][1], 0, &n.model);
+        ok(s != ALORE_OK && strstr(n.ctx.error.text, rows[i][2]), "%s: %d, %s", rows[i][1], (int)s,
+           n.ctx.error.text);
+        t_net_close(&n);
+    }
+}
+
 /* What asks for a bias says so where there is none; the rest of the method does without. */
 static void t_rules_bare(void)
 {
@@ -3938,6 +3962,8 @@ static void t_rules_good(void)
         {"lora:scale=-2.5e-1,rank=3@blocks.?.mlp.*", "lora:scale=-2.5e-1,rank=3@blocks.?.mlp.*"},
         {"unfreeze@cls_token|*.bias", "unfreeze@cls_token|*.bias"},
         {"ssf@*", "ssf@*"},
+        {"lora:parts=qv@*", "lora:parts=qv@*"},
+        {"kadaptation:experts=4@blocks.1.*", "kadaptation:experts=4@blocks.1.*"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
@@ -3994,6 +4020,42 @@ static void t_model_errors(void)
     alore_plan *plan;
     ok(alore_plan_create(n.model, NULL, &plan) == ALORE_ERR_ORDER, "plan of a broken model");
     t_net_close(&n);
+}
+
+/* One word of each row is wrong; the mistake tells what it was given. */
+static void t_words_errors(void)
+{
+    static const char *const told[] = {"5 columns from 2147483647 on of 6", "1 x 2147483647",
+                                       "1 x 2147483647", "matmul of U8", "scale of I32", "has no form for qkv",
+                                       "kernel"};
+    for (size_t i = 0; i < sizeof told / sizeof *told; ++i) {
+        static const int kernel[3] = {-1, -2, 3};
+        alore_linear_opts qkv = {ALORE_KIND_QKV, 0, false, NULL}, conv = {ALORE_KIND_NONE, 0, false, kernel};
+        t_net n;
+        memset(&n, 0, sizeof n);
+        t_begin(&n.ctx, &n.heap);
+        alore_model_create(&n.ctx, &n.model);
+        alore_model *m = n.model;
+        if (i == 5) alore_attach(m, "lora:parts=v,rank=2@qkv");
+        alore_id x = alore_input(m, "x", i == 3 ? ALORE_U8 : i == 4 ? ALORE_I32 : ALORE_F32, 4, 6);
+        if (i == 0) alore_columns(m, x, INT32_MAX, 5);
+        if (i == 1)
+            alore_kron(m, alore_input(m, "wide", ALORE_F32, 1, 1 << 12),
+                       alore_base(m, "s", alore_dims(1 << 20, 1, 0, 0)),
+                       alore_base(m, "d", alore_dims(1 << 12, 1 << 13, 0, 0)), 0, 1 << 10);
+        if (i == 2)
+            alore_kron(m, alore_input(m, "wide", ALORE_F32, 1, 1 << 20),
+                       alore_base(m, "s", alore_dims(1 << 20, 1 << 20, 0, 0)),
+                       alore_base(m, "d", alore_dims(1, 1, 0, 0)),
+                       alore_base(m, "u", alore_dims(1, 1 << 13, 0, 0)), 1);
+        if (i == 3) alore_linear(m, "fc", x, 5, NULL);
+        if (i == 4) alore_output(m, "y", x);
+        if (i == 5) alore_linear(m, "qkv", x, 10, &qkv);
+        if (i == 6) alore_linear(m, "conv", x, 5, &conv);
+        ok(alore_model_finish(m) != ALORE_OK && strstr(n.ctx.error.text, told[i]), "%s: %s", told[i],
+           n.ctx.error.text);
+        t_net_close(&n);
+    }
 }
 
 /* ---- Counts (methods_linear.md 11), from the plan alone --------------------- */
@@ -9202,8 +9264,10 @@ static const t_row t_rows[] = {
     T(safetensors_flips) T(safetensors_errors) T(safetensors_many) T(safetensors_values)
     T(safetensors_alignment) T(safetensors_bytes) T(safetensors_roundtrip) T(safetensors_add)
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
-    T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_bare) T(rules_good) T(rules_sites)
-    T(model_errors) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
+    T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_huge) T(rules_bare) T(rules_good)
+    T(rules_sites)
+    T(model_errors) T(words_errors) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options) T(plan_random)
+    T(plan_span)
     T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
     T(plan_fused) T(plan_views) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
