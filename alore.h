@@ -5886,6 +5886,7 @@ static alore_id alo_tensor_new(alore_model *m, int rows, int cols, int flags) {
     return ALO_ADD(m, tensor, t) ? i : 0;
 }
 
+static const alo_attr alo_no_attr = ALORE_ZERO;
 static alo_attr alo_attr_of(float x, int n, int m, int p, int q) {
     alo_attr a = {x, 0.0f, n, m, p, q, 0, NULL, NULL};
     return a;
@@ -6349,8 +6350,7 @@ ALORE_API alore_id alore_affine(alore_model *m, alore_id x, alore_id gain, alore
     const alo_tensor *t = alo_at(m, x), *by = alo_at(m, gain), *plus = alo_at(m, shift);
     const bool fits = (!gain || (by->rows == 1 && by->cols == t->cols)) &&
                       (!shift || (plus->rows == 1 && plus->cols == t->cols));
-    const alo_attr none = ALORE_ZERO;
-    return alo_record(m, ALO_K_affine, none, x, gain, shift, 0, fits ? t->rows : 0, t->cols);
+    return alo_record(m, ALO_K_affine, alo_no_attr, x, gain, shift, 0, fits ? t->rows : 0, t->cols);
 }
 
 ALORE_API alore_id alore_scale(alore_model *m, alore_id x, float factor) {
@@ -6375,7 +6375,7 @@ static alore_id alo_pair(alore_model *m, int code, alore_id a, alore_id b) {
     const alo_tensor *x = alo_at(m, a), *y = alo_at(m, b);
     const int rows = x->rows == 1 ? y->rows : x->rows, cols = x->cols == 1 ? y->cols : x->cols;
     const bool fits = (y->rows == rows || y->rows == 1) && (y->cols == cols || y->cols == 1);
-    return alo_record(m, code, alo_attr_of(0, 0, 0, 0, 0), a, b, 0, 0, fits ? rows : 0, cols);
+    return alo_record(m, code, alo_no_attr, a, b, 0, 0, fits ? rows : 0, cols);
 }
 
 ALORE_API alore_id alore_add(alore_model *m, alore_id a, alore_id b) { return alo_pair(m, ALO_K_add, a, b); }
@@ -6437,16 +6437,15 @@ ALORE_API alore_id alore_pick(alore_model *m, alore_id x, const int32_t *columns
 ALORE_API alore_id alore_inverse(alore_model *m, alore_id x) {
     if (alo_poisoned(m, x, x)) return 0;
     const bool fits = !alo_per_sample(m, x) && alore_cols(m, x) % alore_rows(m, x) == 0;
-    const alo_attr none = ALORE_ZERO;
-    return alo_record(m, ALO_K_inverse, none, x, 0, 0, 0, fits ? alore_rows(m, x) : 0, alore_cols(m, x));
+    return alo_record(m, ALO_K_inverse, alo_no_attr, x, 0, 0, 0, fits ? alore_rows(m, x) : 0,
+                      alore_cols(m, x));
 }
 
 /* x [n, 1] over the lengths of the n rows, which the backward takes for constants. */
 ALORE_API alore_id alore_over_lengths(alore_model *m, alore_id x, alore_id rows) {
-    const alo_attr none = ALORE_ZERO;
     if (alo_poisoned(m, x, rows)) return 0;
     const int n = alore_rows(m, x) == alore_rows(m, rows) && alore_cols(m, x) == 1 ? alore_rows(m, x) : 0;
-    return alo_record(m, ALO_K_over_lengths, none, x, rows, 0, 0, n, 1);
+    return alo_record(m, ALO_K_over_lengths, alo_no_attr, x, rows, 0, 0, n, 1);
 }
 
 /* x, or zeros, [rows, cols], value k added at index k: [n, 2] (row, column), or [1, n], columns of row 0. */
@@ -6457,17 +6456,15 @@ ALORE_API alore_id alore_scatter(alore_model *m, alore_id x, alore_id value, alo
     const alo_tensor *t = alo_at(m, x), *v = alo_at(m, value);
     const bool fits = !x || (t->rows == rows && t->cols == cols && !(t->flags & ALO_PER_SAMPLE));
     const bool same = v->rows == 1 && alore_rows(m, index) == v->cols && alore_cols(m, index) <= 2;
-    const alo_attr none = ALORE_ZERO;
-    return alo_record(m, ALO_K_scatter, none, x, value, index, 0, fits && same ? rows : 0, cols);
+    return alo_record(m, ALO_K_scatter, alo_no_attr, x, value, index, 0, fits && same ? rows : 0, cols);
 }
 
 /* x times the transpose of a matrix [cols, in] that holds value k at index k [n, 2] = (row, column). */
 ALORE_API alore_id alore_sparse(alore_model *m, alore_id x, alore_id value, alore_id index, int cols) {
-    const alo_attr none = ALORE_ZERO;
     if (alo_poisoned(m, value, index) || alo_poisoned(m, x, x)) return 0;
     const alo_tensor *v = alo_at(m, value), *at = alo_at(m, index);
     const bool fits = v->rows == 1 && at->rows == v->cols && at->cols == 2 && alo_per_sample(m, x);
-    return alo_record(m, ALO_K_sparse, none, x, value, index, 0, fits ? alore_rows(m, x) : 0, cols);
+    return alo_record(m, ALO_K_sparse, alo_no_attr, x, value, index, 0, fits ? alore_rows(m, x) : 0, cols);
 }
 
 /* The rows of `top`, then those of `bottom`. */
@@ -6475,7 +6472,7 @@ ALORE_API alore_id alore_concat(alore_model *m, alore_id top, alore_id bottom) {
     if (alo_poisoned(m, top, bottom)) return 0;
     const int cols = alore_cols(m, top), fits = cols == alore_cols(m, bottom);
     const int rows = fits ? alore_rows(m, top) + alore_rows(m, bottom) : 0;
-    return alo_record(m, ALO_K_concat, alo_attr_of(0, 0, 0, 0, 0), top, bottom, 0, 0, rows, cols);
+    return alo_record(m, ALO_K_concat, alo_no_attr, top, bottom, 0, 0, rows, cols);
 }
 
 /* The mean of rows first .. first+count-1. */
@@ -6691,9 +6688,8 @@ ALORE_API alore_id alore_loss_xent(alore_model *m, alore_id logits, alore_id lab
 /* The mean of (y - target)^2, a number a sample. */
 ALORE_API alore_id alore_loss_mse(alore_model *m, alore_id y, alore_id target) {
     const bool fits = alore_rows(m, y) == alore_rows(m, target) && alore_cols(m, y) == alore_cols(m, target);
-    const alo_attr none = ALORE_ZERO;
     if (alo_poisoned(m, y, target)) return 0;
-    const alore_id loss = alo_record(m, ALO_K_mse, none, y, target, 0, 0, fits ? 1 : 0, 1);
+    const alore_id loss = alo_record(m, ALO_K_mse, alo_no_attr, y, target, 0, 0, fits ? 1 : 0, 1);
     if (loss) m->tensors[loss].flags |= ALO_PER_SAMPLE;
     return loss;
 }
