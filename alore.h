@@ -7097,6 +7097,9 @@ static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_r
     if (!n && !k) return alo_wrong(m, ALORE_ERR_RULE, "sparse: neither entries nor bias_entries");
     if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
     const alore_start pairs = alore_indices(site->out, site->in);
+    if (n > (int64_t)site->in * site->out || k > site->out)
+        return alo_wrong(m, ALORE_ERR_RULE, "sparse: %d entries of %d x %d, %d bias_entries of %d", n,
+                         site->out, site->in, k, site->out);
     if (n) index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, pairs);
     if (k) more = alo_mine(m, "bias_value", k, 0, alore_fill(0.0f));
     if (k) at = alore_frozen(m, "bias_index", alore_dims(k, 0, 0, 0), ALORE_OWN, alore_indices(site->out, 0));
