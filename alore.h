@@ -6294,7 +6294,8 @@ ALORE_API alore_id alore_cast(alore_model *m, alore_id bytes, const float mean[3
     alo_attr attr = ALORE_ZERO;
     if (alo_poisoned(m, bytes, bytes)) return 0;
     if (alo_at(m, bytes)->dtype != ALORE_U8 || alore_cols(m, bytes) != 3)
-        return alo_wrong(m, ALORE_ERR_DTYPE, "cast takes U8 pixels of 3 columns");
+        return alo_wrong(m, ALORE_ERR_DTYPE, "cast of %s, %d columns; it takes U8, 3 columns",
+                         alore_dtype_name((alore_dtype)alo_at(m, bytes)->dtype), alore_cols(m, bytes));
     for (int i = 3; i < 6; ++i)
         if (!(values[i] > 0)) return alo_wrong(m, ALORE_ERR_ARGUMENT, "a deviation of %g", (double)values[i]);
     attr.values = (const float *)alo_table(m, values, 6, sizeof *values);
@@ -6394,7 +6395,7 @@ ALORE_API alore_id alore_add_columns(alore_model *m, alore_id x, alore_id y, int
 /* Whole numbers of the model's own, for a table; NULL after a mistake. */
 static int32_t *alo_ints(alore_model *m, size_t count) {
     const size_t bytes = alo_mul(count, sizeof(int32_t));
-    if (count > (size_t)1 << 24) alo_wrong(m, ALORE_ERR_SHAPE, "a table of %z entries", count);
+    if (count > (size_t)1 << 24) alo_wrong(m, ALORE_ERR_SHAPE, "%z entries; a table has %d", count, 1 << 24);
     if (m->error.status) return NULL;
     const alo_block b = {alo_keep(&m->object, bytes, NULL, 0), bytes};
     return (b.data || alo_starved(m)) && ALO_ADD(m, table, b) ? (int32_t *)b.data : NULL;
@@ -6412,13 +6413,14 @@ static alore_id alo_gather(alore_model *m, alore_id x, const int32_t *table, int
 ALORE_API alore_id alore_gather(alore_model *m, alore_id x, const int32_t *rows, int count, int group) {
     if (alo_poisoned(m, x, x)) return 0;
     const int limit = alore_rows(m, x), cols = alore_cols(m, x);
-    const bool fits = count > 0 && group > 0 && group <= (1 << 24) / cols;
-    const size_t entries = fits ? alo_mul(alo_zu(count), alo_zu(group)) : 0;
+    if (count < 1 || group < 1 || group > (1 << 24) / cols)
+        return alo_wrong(m, ALORE_ERR_SHAPE, "a gather of %d rows of %d by %d columns", count, group, cols);
+    const size_t entries = alo_mul(alo_zu(count), alo_zu(group));
     for (size_t i = 0; i < entries; ++i)
         if (rows[i] < -1 || rows[i] >= limit)
             return alo_wrong(m, ALORE_ERR_SHAPE, "a gather of row %d; there are %d", (int)rows[i], limit);
-    const void *table = entries ? alo_table(m, rows, entries, sizeof *rows) : NULL;
-    return alo_gather(m, x, (const int32_t *)table, fits ? count : 0, fits ? group : 1);
+    const void *table = alo_table(m, rows, entries, sizeof *rows);
+    return alo_gather(m, x, (const int32_t *)table, count, group);
 }
 
 /* Column j of the result is column columns[j] of x. */
@@ -6616,7 +6618,8 @@ ALORE_API alore_id alore_linear(alore_model *m, const char *name, alore_id x, in
     if (!alo_site_open(m, name, o.kind, ALORE_HOST_LINEAR, x, out)) return 0;
     const alore_shape shape = k ? alore_dims(out, k[0], k[1], k[2]) : alore_dims(out, in / groups, 0, 0);
     if (alo_count(shape) != alo_mul(alo_zu(out), alo_zu(in / groups)))
-        return alo_wrong(m, ALORE_ERR_SHAPE, "%s: a kernel that is not %d numbers", name, in);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "%s: a kernel of %d x %d x %d for %d columns", name, k[0], k[1],
+                         k[2], in / groups);
     m->sites[m->site].groups = groups;
     m->sites[m->site].no_bias = o.no_bias;
     m->sites[m->site].weight = shape;
@@ -6679,7 +6682,9 @@ ALORE_API alore_id alore_loss_xent(alore_model *m, alore_id logits, alore_id lab
     const alo_attr attr = alo_attr_of(smoothing, 0, 0, 0, 0);
     if (alo_poisoned(m, logits, labels)) return 0;
     if (alo_at(m, labels)->dtype != ALORE_I32 || alore_cols(m, labels) != 1 || alore_rows(m, labels) != rows)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "labels are I32 [%d, 1]", rows);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "labels are %s %d x %d, not I32 %d x 1",
+                         alore_dtype_name((alore_dtype)alo_at(m, labels)->dtype), alore_rows(m, labels),
+                         alore_cols(m, labels), rows);
     if (!(smoothing >= 0 && smoothing <= 1))
         return alo_wrong(m, ALORE_ERR_ARGUMENT, "a smoothing of %g", (double)smoothing);
     return alo_record(m, ALO_K_xent, attr, logits, labels, 0, 0, 1, 1);
@@ -6722,7 +6727,7 @@ static int alo_distance(const char *a, const char *b) {
     return row[n];
 }
 
-/* Append the three names nearest to `text`, of tensors or of sites. */
+/* Append the three names nearest to `text`, of tensors, or of the sites that globs see: no branches. */
 static void alo_put_nearest(const alore_model *m, alo_text *t, const char *text, bool tensors) {
     const int count = tensors ? m->param_count : m->site_count;
     for (int k = 0, last = -1, best = 0; k < 3 && k < count; ++k, last = best) {
@@ -6731,11 +6736,11 @@ static void alo_put_nearest(const alore_model *m, alo_text *t, const char *text,
         for (int i = 0; i < count; ++i) {
             const char *name = alo_name(m, tensors ? m->params[i].name : m->sites[i].name);
             const int d = alo_distance(text, name) * 4096 + (i & 4095);
-            if (d <= last || d >= best) continue;
+            if (d <= last || d >= best || (!tensors && m->sites[i].s.host >= ALORE_HOST_BRANCH)) continue;
             best = d;
             nearest = name;
         }
-        alo_print(t, k ? ", %s" : "; the nearest names are %s", nearest);
+        if (*nearest) alo_print(t, k ? ", %s" : "; the nearest names are %s", nearest);
     }
 }
 
@@ -6872,10 +6877,7 @@ static alore_id alo_alore(alore_model *m, const alore_site *site, const alore_re
     const alore_share share = shares[(int)alore_recipe_number(r, "shared")];
     const alore_start mixed = n == 1 ? alore_fill(1.0f) : alo_xavier(n, n), zero = alore_fill(0.0f);
     const alore_id x = alo_stream(r, flow);
-    if (part * n != width)
-        return alo_wrong(m, ALORE_ERR_RULE, "%s: %d experts do not divide the width %d", r->method->name, n,
-                         width);
-    if (!alo_rank_fits(m, r, width)) return 0;
+    if (!alo_divides(m, r, "experts", n, "width", width) || !alo_rank_fits(m, r, width)) return 0;
     const alore_id s = alore_param(m, "S", alore_dims(n, n, n, 0), share, mixed);
     alore_id d, u = 0;
     if (r->rank) {
@@ -7095,11 +7097,11 @@ static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_r
     const int n = (int)alore_recipe_number(r, "entries"), k = (int)alore_recipe_number(r, "bias_entries");
     alore_id value = 0, index = 0, more = 0, at = 0;
     if (!n && !k) return alo_wrong(m, ALORE_ERR_RULE, "sparse: neither entries nor bias_entries");
-    if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
-    const alore_start pairs = alore_indices(site->out, site->in);
     if (n > (int64_t)site->in * site->out || k > site->out)
         return alo_wrong(m, ALORE_ERR_RULE, "sparse: %d entries of %d x %d, %d bias_entries of %d", n,
                          site->out, site->in, k, site->out);
+    if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
+    const alore_start pairs = alore_indices(site->out, site->in);
     if (n) index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, pairs);
     if (k) more = alo_mine(m, "bias_value", k, 0, alore_fill(0.0f));
     if (k) at = alore_frozen(m, "bias_index", alore_dims(k, 0, 0, 0), ALORE_OWN, alore_indices(site->out, 0));
@@ -7791,8 +7793,8 @@ ALORE_API alore_id alore_vit(alore_model *m, alore_id image, const alore_vit_con
         return alo_wrong(m, ALORE_ERR_SHAPE, "an image of %d x %d in patches of %d", h, w, p);
     if (c.depth < 1 || c.dim < 1 || c.heads < 1 || c.hidden < 1 || c.registers < 0 || c.dim > 1 << 20 ||
         c.hidden > 1 << 22 || c.depth > most || c.registers > most)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "depth %d, width %d, %d heads, hidden %d", c.depth, c.dim,
-                         c.heads, c.hidden);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "depth %d, width %d, %d heads, hidden %d, %d registers", c.depth,
+                         c.dim, c.heads, c.hidden, c.registers);
     if (rows != h * w || cols != 3)
         return alo_wrong(m, ALORE_ERR_SHAPE, "image is %d x %d, the network's %d x 3", rows, cols, h * w);
     (void)alore_vit_text(&c, text, sizeof text);
@@ -8977,8 +8979,8 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
         o.align > 4096 || o.align & (o.align - 1) || o.span > o.batch ||
         (o.dtype != ALORE_F32 && o.dtype != ALORE_F64))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL,
-                        "a plan of batch %d, %d lanes, split %d, span %d, alignment %d", o.batch, o.lanes,
-                        o.split, o.span, o.align);
+                        "a plan in %s of batch %d, %d lanes, split %d, span %d, alignment %d",
+                        alore_dtype_name(o.dtype), o.batch, o.lanes, o.split, o.span, o.align);
     if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s",
                         o.train ? "training" : "inference", alore_dtype_name(o.precision));

@@ -3825,7 +3825,7 @@ static void t_rules_errors(void)
         {"boft:rnk=4@qkv", "block, factors, parts, init, place"},
         {"ssf:rnk=4@qkv", "init, place"},
         {"sparse:rnk=4@qkv", "entries, bias_entries, init, place"},
-        {"kron:experts=5@qkv", "5 experts do not divide the width 24"},
+        {"kron:experts=5@qkv", "experts 5 does not divide the width 24"},
         {"arc:rank=25@qkv", "rank 25 is larger than the width 24"},
         {"arc:place=parallel@qkv", "input|output"},
         {"repadapter:rank=25@qkv", "rank 25 is larger than the width 24"},
@@ -4030,9 +4030,13 @@ static void t_words_errors(void)
 {
     static const char *const told[] = {"5 columns from 2147483647 on of 6", "1 x 2147483647",
                                        "1 x 2147483647", "matmul of U8", "scale of I32", "has no form for qkv",
-                                       "kernel"};
+                                       "conv: a kernel of -1 x -2 x 3 for 6 columns",
+                                       "cast of F32, 6 columns", "labels are F32 4 x 6, not I32 4 x 1",
+                                       "a gather of 2 rows of -1 by 6 columns", "4097 registers"};
     for (size_t i = 0; i < sizeof told / sizeof *told; ++i) {
         static const int kernel[3] = {-1, -2, 3};
+        static const float ones[3] = {1, 1, 1};
+        alore_vit_config c;
         alore_linear_opts qkv = {ALORE_KIND_QKV, 0, false, NULL}, conv = {ALORE_KIND_NONE, 0, false, kernel};
         t_net n;
         memset(&n, 0, sizeof n);
@@ -4055,6 +4059,11 @@ static void t_words_errors(void)
         if (i == 4) alore_output(m, "y", x);
         if (i == 5) alore_linear(m, "qkv", x, 10, &qkv);
         if (i == 6) alore_linear(m, "conv", x, 5, &conv);
+        if (i == 7) alore_cast(m, x, ones, ones);
+        if (i == 8) alore_loss_xent(m, x, x, 0);
+        if (i == 9) alore_gather(m, x, kernel, 2, -1);
+        if (i == 10) alore_vit_parse(&n.ctx, "vit:img=2,patch=1,dim=64,depth=1,registers=4097", &c, NULL);
+        if (i == 10) alore_vit(m, x, &c);
         ok(alore_model_finish(m) != ALORE_OK && strstr(n.ctx.error.text, told[i]), "%s: %s", told[i],
            n.ctx.error.text);
         t_net_close(&n);
