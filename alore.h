@@ -1742,8 +1742,8 @@ struct alore_call {            /* what a kernel sees; on the executor's stack   
     X(dropout_dx,      "g",      "A",   "g",   each,  dropout) \
     X(drop_path,       "ab",     "y",   "ab",  rowwise, drop_path) \
     X(drop_path_dx,    "g",      "A",   "g",   rowwise, drop_path) \
-    X(xent,            "ab",     "yz",  "",    each,  xent) \
-    X(xent_dx,         "gabz",   "A",   "",    rowwise, xent_dx) \
+    X(xent,            "ab",     "y",   "",    each,  xent) \
+    X(xent_dx,         "gab",    "A",   "",    rowwise, xent_dx) \
     X(mse,             "ab",     "y",   "",    each,  mse) \
     X(mse_dx,          "gab",    "A",   "",    each,  mse_dx) \
     X(copy,            "a",      "y",   "",    each,  uses) \
@@ -2768,8 +2768,7 @@ static alo_sum_t ALO_F(dwconv_dw)(const alo_walk *w) {
 }
 
 /* ---- xent: y = mean over rows of (1-s) nll + s/C sum_c -log p_c ----
- *   logits [rows, C]   labels [rows, 1] int32, in 0..C-1   attr  x: smoothing s
- *   y [1, 1]   z [rows, 1] = log of the sum of exponentials, or absent
+ *   logits [rows, C]   labels [rows, 1] int32, in 0..C-1   y [1, 1]   attr  x: smoothing s
  * p = softmax(logits), nll = -log p_label. A label outside makes y NaN. */
 static alo_sum_t ALO_F(exponentials)(const real *x, int count, real most) {
     alo_sum_t sum = 0;
@@ -2786,9 +2785,7 @@ static alo_sum_t ALO_F(xent)(const alo_walk *w) {
         const real *x = ALO_F(row)(w->c, 0, w->s, r), top = ALO_F(largest)(x, classes);
         const alo_sum_t most = (alo_sum_t)top;
         const alo_sum_t log_sum = (alo_sum_t)ALO_MATH(log)((real)ALO_F(exponentials)(x, classes, top));
-        real *z = ALO_F(row)(w->c, ALO_Z, w->s, r);
         alo_sum_t all = 0;
-        if (z) *z = (real)(most + log_sum);
         for (int j = 0; j < classes; ++j) all += most - (alo_sum_t)x[j] + log_sum;
         loss += label < 0 || label >= classes
                     ? (alo_sum_t)alo_float(0x7fc00000u)
@@ -2797,8 +2794,8 @@ static alo_sum_t ALO_F(xent)(const alo_walk *w) {
     return loss / rows;
 }
 
-/* dlogits[c] = g / rows (p_c - (1-s) [c = label] - s/C).    reads g logits labels z
- * p is made from the logits alone: z is rounded, by 3e-5 at logits of some hundreds. */
+/* dlogits[c] = g / rows (p_c - (1-s) [c = label] - s/C).    reads g logits labels
+ * p is made again: a rounded log of the sum would be off by 3e-5 at logits of some hundreds. */
 static void ALO_F(xent_dx)(alo_walk *w) {
     const int label = ((const int32_t *)w->c->p[2])[alo_begin(w->c->t[2], w->s, w->r)];
     const real *x = ALO_F(row)(w->c, 1, w->s, w->r), most = ALO_F(largest)(x, w->cols);
@@ -4647,8 +4644,6 @@ static void ALO_L(xent)(const alore_call *c, int first, int last) {
             const alo_sum_t most = (alo_sum_t)k[0];
             const alo_sum_t log_sum = (alo_sum_t)alo_log(ALO_L(sum_exp)(&o, classes, k));
             const alo_sum_t all = classes * log_sum - (alo_sum_t)ALO_L(sum_off)(&o, classes, k);
-            float *z = alo_row_f32(c, ALO_Z, w.s, r);
-            if (z) *z = (float)(most + log_sum);
             loss += label < 0 || label >= classes
                         ? (alo_sum_t)alo_float(0x7fc00000u)
                         : (1 - smooth) * (most - (alo_sum_t)x[label] + log_sum) + smooth / classes * all;
@@ -5922,6 +5917,7 @@ static alore_id alo_tensor_new(alore_model *m, int rows, int cols, int flags) {
     return ALO_ADD(m, tensor, t) ? i : 0;
 }
 
+static const alo_attr alo_no_attr = ALORE_ZERO;
 static alo_attr alo_attr_of(float x, int n, int m, int p, int q) {
     alo_attr a = {x, 0.0f, n, m, p, q, 0, NULL, NULL};
     return a;
@@ -5938,6 +5934,9 @@ static alore_id alo_record(alore_model *m, int code, alo_attr attr, alore_id a, 
     int flags = 0;
     for (int i = 0; i < 4; ++i) {
         if (!in[i]) continue;
+        const char *type = alore_dtype_name((alore_dtype)alo_at(m, in[i])->dtype);
+        if (*type != 'F' && code != ALO_K_cast && (code != ALO_K_xent || i != 1))
+            return alo_wrong(m, ALORE_ERR_DTYPE, "%s of %s", alo_kernel_rows[code].name, type);
         flags |= alo_at(m, in[i])->flags & ALO_PER_SAMPLE;
         alo_print(&t, i ? " and %d x %d" : "%d x %d", alore_rows(m, in[i]), alore_cols(m, in[i]));
     }
@@ -6043,19 +6042,21 @@ static bool alo_item_takes(const alore_model *m, const alo_item *item, const alo
     return alo_item_is(m, item, site->s.kind, seen, site->s.block);
 }
 
-/* Has the rule's method a form for this host, at the rule's place? */
-static bool alo_has_form(const alo_rule *rule, alore_host host) {
+/* Has the rule's method a form for this site, at the rule's place? Parts are thirds of a fused qkv. */
+static bool alo_has_form(const alo_rule *rule, const alore_site *site) {
     const alore_place place = rule->recipe.place;
+    const alore_host host = site->host;
     bool fits = place != ALORE_PLACE_INSIDE;
     if (host != ALORE_HOST_LINEAR) fits = place == ALORE_PLACE_OUTPUT;
     if (host >= ALORE_HOST_BRANCH) fits = place != ALORE_PLACE_INPUT && place != ALORE_PLACE_WEIGHT;
+    if (*rule->parts) fits = fits && site->kind == ALORE_KIND_QKV && site->out % 3 == 0;
     return fits && rule->method->hosts & (int)host;
 }
 
 /* Does a rule with a method take this site? */
 static bool alo_takes(const alore_model *m, const alo_rule *rule, const alo_site *site) {
     int i = 0;
-    if (!rule->method || !alo_has_form(rule, site->s.host)) return false;
+    if (!rule->method || !alo_has_form(rule, &site->s)) return false;
     while (i < rule->count && !alo_item_takes(m, &m->items[rule->first + i], site)) ++i;
     return i < rule->count;
 }
@@ -6074,10 +6075,10 @@ static void alo_check_rules(alore_model *m, alo_site *site) {
                 alo_wrong(m, ALORE_ERR_RULE, "%s: %s lies outside the blocks and takes no #",
                           alo_name(m, rule->text), text);
             if (!row || !alo_item_takes(m, item, site)) continue;
-            if (alo_has_form(rule, site->s.host))
+            if (alo_has_form(rule, &site->s))
                 ++item->hits;
             else if (item->kind || !strpbrk(text, "*?"))
-                alo_wrong(m, ALORE_ERR_RULE, "%s has no form for %s at that place", row->name, alo_where(m));
+                alo_wrong(m, ALORE_ERR_RULE, "%s has no form for %s", alo_name(m, rule->text), alo_where(m));
         }
         if (!alo_takes(m, rule, site)) continue;
         ++site->rules;
@@ -6085,9 +6086,6 @@ static void alo_check_rules(alore_model *m, alo_site *site) {
             if (other->method == row && alo_takes(m, other, site) &&
                 (!*other->parts || !*rule->parts || strpbrk(other->parts, rule->parts)))
                 alo_wrong(m, ALORE_ERR_RULE, "%s twice on one site", row->name);
-        if (rule->parts[0] && kind != ALORE_KIND_QKV)
-            alo_wrong(m, ALORE_ERR_RULE, "parts=%s asks for a fused qkv, this is %s", rule->parts,
-                      alore_kind_name(kind));
     }
 }
 
@@ -6142,7 +6140,7 @@ ALORE_API alore_start alore_indices(int below_even, int below_odd) {
 }
 static size_t alo_count(alore_shape s) {
     size_t n = 1;
-    for (int i = 0; i < s.rank; ++i) n = alo_mul(n, alo_zu(s.dims[i]));
+    for (int i = 0; i < s.rank; ++i) n = s.dims[i] > 0 ? alo_mul(n, alo_zu(s.dims[i])) : 0;
     return n;
 }
 
@@ -6298,6 +6296,9 @@ ALORE_API alore_id alore_input(alore_model *m, const char *name, alore_dtype dty
  *
  *     y = output(host(input(x)) + parallel(input(x))), W = weight(W0) */
 
+/* The product of two extents; where it is too large, what is no extent either. */
+static int alo_by(int a, int b) { return b > 0 && a > INT32_MAX / b ? INT32_MAX : a * b; }
+
 /* x in storage of its own. Its gradient is the gradient's copy. */
 static alore_id alo_whole(alore_model *m, alore_id x) {
     return alo_record_like(m, ALO_K_scale, alo_attr_of(1.0f, 0, 0, 0, 0), x);
@@ -6309,7 +6310,7 @@ ALORE_API alore_id alore_columns(alore_model *m, alore_id x, int first, int coun
     if (alo_at(m, x)->flags & ALO_RESHAPED) x = alo_whole(m, x);
     const alo_tensor of = *alo_at(m, x);
     if (first < 0 || count < 1 || first > of.cols - count)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "columns %d to %d of %d", first, first + count - 1, of.cols);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "%d columns from %d on of %d", count, first, of.cols);
     return count == of.cols ? x : alo_view(m, x, first, of.rows, count, of.ld, 0);
 }
 
@@ -6342,7 +6343,8 @@ ALORE_API alore_id alore_cast(alore_model *m, alore_id bytes, const float mean[3
     alo_attr attr = ALORE_ZERO;
     if (alo_poisoned(m, bytes, bytes)) return 0;
     if (alo_at(m, bytes)->dtype != ALORE_U8 || alore_cols(m, bytes) != 3)
-        return alo_wrong(m, ALORE_ERR_DTYPE, "cast takes U8 pixels of 3 columns");
+        return alo_wrong(m, ALORE_ERR_DTYPE, "cast of %s, %d columns; it takes U8, 3 columns",
+                         alore_dtype_name((alore_dtype)alo_at(m, bytes)->dtype), alore_cols(m, bytes));
     for (int i = 3; i < 6; ++i)
         if (!(values[i] > 0)) return alo_wrong(m, ALORE_ERR_ARGUMENT, "a deviation of %g", (double)values[i]);
     attr.values = (const float *)alo_table(m, values, 6, sizeof *values);
@@ -6382,11 +6384,12 @@ ALORE_API alore_id alore_kron(alore_model *m, alore_id x, alore_id s, alore_id d
     if (alo_poisoned(m, x, s) || alo_poisoned(m, d, d)) return 0;
     const alo_tensor *tx = alo_at(m, x), *ts = alo_at(m, s), *td = alo_at(m, d), *tu = alo_at(m, u);
     const int n = terms < 1 ? 1 : terms, p = ts->rows / n, part = td->rows / n, rank = td->cols;
-    const bool fits = n == terms && ts->rows == n * p && td->rows == n * part && tx->cols == p * part &&
-                      (!u || tu->rows == n * rank);
+    const bool fits = n == terms && ts->rows == n * p && td->rows == n * part &&
+                      tx->cols == alo_by(p, part) && (!u || tu->rows == alo_by(n, rank));
     const alo_attr attr = alo_attr_of(0, terms, p, ts->cols, rank);
-    const int rows = fits ? tx->rows : 0, cols = ts->cols * (u ? tu->cols : rank);
-    return alo_second(m, alo_record(m, ALO_K_kron, attr, x, s, d, u, rows, cols), rows, p * n * rank);
+    const int rows = fits ? tx->rows : 0, cols = alo_by(ts->cols, u ? tu->cols : rank);
+    x = alo_record(m, ALO_K_kron, attr, x, s, d, u, rows, cols);
+    return alo_second(m, x, rows, alo_by(p * n, rank));
 }
 
 /* x gain + shift, both [1, cols]; either may be 0. */
@@ -6397,8 +6400,7 @@ ALORE_API alore_id alore_affine(alore_model *m, alore_id x, alore_id gain, alore
     const alo_tensor *t = alo_at(m, x), *by = alo_at(m, gain), *plus = alo_at(m, shift);
     const bool fits = (!gain || (by->rows == 1 && by->cols == t->cols)) &&
                       (!shift || (plus->rows == 1 && plus->cols == t->cols));
-    const alo_attr none = ALORE_ZERO;
-    return alo_record(m, ALO_K_affine, none, x, gain, shift, 0, fits ? t->rows : 0, t->cols);
+    return alo_record(m, ALO_K_affine, alo_no_attr, x, gain, shift, 0, fits ? t->rows : 0, t->cols);
 }
 
 ALORE_API alore_id alore_scale(alore_model *m, alore_id x, float factor) {
@@ -6423,7 +6425,7 @@ static alore_id alo_pair(alore_model *m, int code, alore_id a, alore_id b) {
     const alo_tensor *x = alo_at(m, a), *y = alo_at(m, b);
     const int rows = x->rows == 1 ? y->rows : x->rows, cols = x->cols == 1 ? y->cols : x->cols;
     const bool fits = (y->rows == rows || y->rows == 1) && (y->cols == cols || y->cols == 1);
-    return alo_record(m, code, alo_attr_of(0, 0, 0, 0, 0), a, b, 0, 0, fits ? rows : 0, cols);
+    return alo_record(m, code, alo_no_attr, a, b, 0, 0, fits ? rows : 0, cols);
 }
 
 ALORE_API alore_id alore_add(alore_model *m, alore_id a, alore_id b) { return alo_pair(m, ALO_K_add, a, b); }
@@ -6442,7 +6444,7 @@ ALORE_API alore_id alore_add_columns(alore_model *m, alore_id x, alore_id y, int
 /* Whole numbers of the model's own, for a table; NULL after a mistake. */
 static int32_t *alo_ints(alore_model *m, size_t count) {
     const size_t bytes = alo_mul(count, sizeof(int32_t));
-    if (count > (size_t)1 << 24) alo_wrong(m, ALORE_ERR_SHAPE, "a table of %z entries", count);
+    if (count > (size_t)1 << 24) alo_wrong(m, ALORE_ERR_SHAPE, "%z entries; a table has %d", count, 1 << 24);
     if (m->error.status) return NULL;
     const alo_block b = {alo_keep(&m->object, bytes, NULL, 0), bytes};
     return (b.data || alo_starved(m)) && ALO_ADD(m, table, b) ? (int32_t *)b.data : NULL;
@@ -6460,13 +6462,14 @@ static alore_id alo_gather(alore_model *m, alore_id x, const int32_t *table, int
 ALORE_API alore_id alore_gather(alore_model *m, alore_id x, const int32_t *rows, int count, int group) {
     if (alo_poisoned(m, x, x)) return 0;
     const int limit = alore_rows(m, x), cols = alore_cols(m, x);
-    const bool fits = count > 0 && group > 0 && group <= (1 << 24) / cols;
-    const size_t entries = fits ? alo_mul(alo_zu(count), alo_zu(group)) : 0;
+    if (count < 1 || group < 1 || group > (1 << 24) / cols)
+        return alo_wrong(m, ALORE_ERR_SHAPE, "a gather of %d rows of %d by %d columns", count, group, cols);
+    const size_t entries = alo_mul(alo_zu(count), alo_zu(group));
     for (size_t i = 0; i < entries; ++i)
         if (rows[i] < -1 || rows[i] >= limit)
             return alo_wrong(m, ALORE_ERR_SHAPE, "a gather of row %d; there are %d", (int)rows[i], limit);
-    const void *table = entries ? alo_table(m, rows, entries, sizeof *rows) : NULL;
-    return alo_gather(m, x, (const int32_t *)table, fits ? count : 0, fits ? group : 1);
+    const void *table = alo_table(m, rows, entries, sizeof *rows);
+    return alo_gather(m, x, (const int32_t *)table, count, group);
 }
 
 /* Column j of the result is column columns[j] of x. */
@@ -6485,16 +6488,15 @@ ALORE_API alore_id alore_pick(alore_model *m, alore_id x, const int32_t *columns
 ALORE_API alore_id alore_inverse(alore_model *m, alore_id x) {
     if (alo_poisoned(m, x, x)) return 0;
     const bool fits = !alo_per_sample(m, x) && alore_cols(m, x) % alore_rows(m, x) == 0;
-    const alo_attr none = ALORE_ZERO;
-    return alo_record(m, ALO_K_inverse, none, x, 0, 0, 0, fits ? alore_rows(m, x) : 0, alore_cols(m, x));
+    return alo_record(m, ALO_K_inverse, alo_no_attr, x, 0, 0, 0, fits ? alore_rows(m, x) : 0,
+                      alore_cols(m, x));
 }
 
 /* x [n, 1] over the lengths of the n rows, which the backward takes for constants. */
 ALORE_API alore_id alore_over_lengths(alore_model *m, alore_id x, alore_id rows) {
-    const alo_attr none = ALORE_ZERO;
     if (alo_poisoned(m, x, rows)) return 0;
     const int n = alore_rows(m, x) == alore_rows(m, rows) && alore_cols(m, x) == 1 ? alore_rows(m, x) : 0;
-    return alo_record(m, ALO_K_over_lengths, none, x, rows, 0, 0, n, 1);
+    return alo_record(m, ALO_K_over_lengths, alo_no_attr, x, rows, 0, 0, n, 1);
 }
 
 /* x, or zeros, [rows, cols], value k added at index k: [n, 2] (row, column), or [1, n], columns of row 0. */
@@ -6505,17 +6507,15 @@ ALORE_API alore_id alore_scatter(alore_model *m, alore_id x, alore_id value, alo
     const alo_tensor *t = alo_at(m, x), *v = alo_at(m, value);
     const bool fits = !x || (t->rows == rows && t->cols == cols && !(t->flags & ALO_PER_SAMPLE));
     const bool same = v->rows == 1 && alore_rows(m, index) == v->cols && alore_cols(m, index) <= 2;
-    const alo_attr none = ALORE_ZERO;
-    return alo_record(m, ALO_K_scatter, none, x, value, index, 0, fits && same ? rows : 0, cols);
+    return alo_record(m, ALO_K_scatter, alo_no_attr, x, value, index, 0, fits && same ? rows : 0, cols);
 }
 
 /* x times the transpose of a matrix [cols, in] that holds value k at index k [n, 2] = (row, column). */
 ALORE_API alore_id alore_sparse(alore_model *m, alore_id x, alore_id value, alore_id index, int cols) {
-    const alo_attr none = ALORE_ZERO;
     if (alo_poisoned(m, value, index) || alo_poisoned(m, x, x)) return 0;
     const alo_tensor *v = alo_at(m, value), *at = alo_at(m, index);
     const bool fits = v->rows == 1 && at->rows == v->cols && at->cols == 2 && alo_per_sample(m, x);
-    return alo_record(m, ALO_K_sparse, none, x, value, index, 0, fits ? alore_rows(m, x) : 0, cols);
+    return alo_record(m, ALO_K_sparse, alo_no_attr, x, value, index, 0, fits ? alore_rows(m, x) : 0, cols);
 }
 
 /* The rows of `top`, then those of `bottom`. */
@@ -6523,7 +6523,7 @@ ALORE_API alore_id alore_concat(alore_model *m, alore_id top, alore_id bottom) {
     if (alo_poisoned(m, top, bottom)) return 0;
     const int cols = alore_cols(m, top), fits = cols == alore_cols(m, bottom);
     const int rows = fits ? alore_rows(m, top) + alore_rows(m, bottom) : 0;
-    return alo_record(m, ALO_K_concat, alo_attr_of(0, 0, 0, 0, 0), top, bottom, 0, 0, rows, cols);
+    return alo_record(m, ALO_K_concat, alo_no_attr, top, bottom, 0, 0, rows, cols);
 }
 
 /* The mean of rows first .. first+count-1. */
@@ -6563,8 +6563,8 @@ ALORE_API alore_id alore_attention(alore_model *m, alore_id q, alore_id k, alore
     const int rows = tq->rows, cols = tq->cols, keys = tk->rows, side = window ? window : rows;
     const bool fits = heads > 0 && cols % heads == 0 && tk->cols == cols && tv->cols == cols &&
                       tv->rows == keys && window >= 0 && (!window || (rows % window == 0 && keys == rows)) &&
-                      (!opts->bias || (b->rows == heads * side && b->cols == (window ? side : keys)));
-    const size_t entries = fits && opts->mask ? alo_zu(rows) * alo_zu(window) : 0;
+                      (!opts->bias || (b->rows == alo_by(heads, side) && b->cols == (window ? side : keys)));
+    const size_t entries = fits && opts->mask ? alo_mul(alo_zu(rows), alo_zu(window)) : 0;
     alo_attr attr = alo_attr_of(0, heads, window, 0, 0);
     if (entries) attr.values = (const float *)alo_table(m, opts->mask, entries, sizeof *opts->mask);
     q = alo_record(m, ALO_K_attention, attr, q, k, v, opts->bias, fits ? rows : 0, cols);
@@ -6667,7 +6667,8 @@ ALORE_API alore_id alore_linear(alore_model *m, const char *name, alore_id x, in
     if (!alo_site_open(m, name, o.kind, ALORE_HOST_LINEAR, x, out)) return 0;
     const alore_shape shape = k ? alore_dims(out, k[0], k[1], k[2]) : alore_dims(out, in / groups, 0, 0);
     if (alo_count(shape) != alo_mul(alo_zu(out), alo_zu(in / groups)))
-        return alo_wrong(m, ALORE_ERR_SHAPE, "%s: a kernel that is not %d numbers", name, in);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "%s: a kernel of %d x %d x %d for %d columns", name, k[0], k[1],
+                         k[2], in / groups);
     m->sites[m->site].groups = groups;
     m->sites[m->site].no_bias = o.no_bias;
     m->sites[m->site].weight = shape;
@@ -6730,18 +6731,19 @@ ALORE_API alore_id alore_loss_xent(alore_model *m, alore_id logits, alore_id lab
     const alo_attr attr = alo_attr_of(smoothing, 0, 0, 0, 0);
     if (alo_poisoned(m, logits, labels)) return 0;
     if (alo_at(m, labels)->dtype != ALORE_I32 || alore_cols(m, labels) != 1 || alore_rows(m, labels) != rows)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "labels are I32 [%d, 1]", rows);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "labels are %s %d x %d, not I32 %d x 1",
+                         alore_dtype_name((alore_dtype)alo_at(m, labels)->dtype), alore_rows(m, labels),
+                         alore_cols(m, labels), rows);
     if (!(smoothing >= 0 && smoothing <= 1))
         return alo_wrong(m, ALORE_ERR_ARGUMENT, "a smoothing of %g", (double)smoothing);
-    return alo_second(m, alo_record(m, ALO_K_xent, attr, logits, labels, 0, 0, 1, 1), rows, 1);
+    return alo_record(m, ALO_K_xent, attr, logits, labels, 0, 0, 1, 1);
 }
 
 /* The mean of (y - target)^2, a number a sample. */
 ALORE_API alore_id alore_loss_mse(alore_model *m, alore_id y, alore_id target) {
     const bool fits = alore_rows(m, y) == alore_rows(m, target) && alore_cols(m, y) == alore_cols(m, target);
-    const alo_attr none = ALORE_ZERO;
     if (alo_poisoned(m, y, target)) return 0;
-    const alore_id loss = alo_record(m, ALO_K_mse, none, y, target, 0, 0, fits ? 1 : 0, 1);
+    const alore_id loss = alo_record(m, ALO_K_mse, alo_no_attr, y, target, 0, 0, fits ? 1 : 0, 1);
     if (loss) m->tensors[loss].flags |= ALO_PER_SAMPLE;
     return loss;
 }
@@ -6769,7 +6771,7 @@ static int alo_distance(const char *a, const char *b) {
     return row[n];
 }
 
-/* Append the three names nearest to `text`, of tensors or of sites. */
+/* Append the three names nearest to `text`, of tensors, or of the sites that globs see: no branches. */
 static void alo_put_nearest(const alore_model *m, alo_text *t, const char *text, bool tensors) {
     const int count = tensors ? m->param_count : m->site_count;
     for (int k = 0, last = -1, best = 0; k < 3 && k < count; ++k, last = best) {
@@ -6778,11 +6780,11 @@ static void alo_put_nearest(const alore_model *m, alo_text *t, const char *text,
         for (int i = 0; i < count; ++i) {
             const char *name = alo_name(m, tensors ? m->params[i].name : m->sites[i].name);
             const int d = alo_distance(text, name) * 4096 + (i & 4095);
-            if (d <= last || d >= best) continue;
+            if (d <= last || d >= best || (!tensors && m->sites[i].s.host >= ALORE_HOST_BRANCH)) continue;
             best = d;
             nearest = name;
         }
-        alo_print(t, k ? ", %s" : "; the nearest names are %s", nearest);
+        if (*nearest) alo_print(t, k ? ", %s" : "; the nearest names are %s", nearest);
     }
 }
 
@@ -6919,10 +6921,7 @@ static alore_id alo_alore(alore_model *m, const alore_site *site, const alore_re
     const alore_share share = shares[(int)alore_recipe_number(r, "shared")];
     const alore_start mixed = n == 1 ? alore_fill(1.0f) : alo_xavier(n, n), zero = alore_fill(0.0f);
     const alore_id x = alo_stream(r, flow);
-    if (part * n != width)
-        return alo_wrong(m, ALORE_ERR_RULE, "%s: %d experts do not divide the width %d", r->method->name, n,
-                         width);
-    if (!alo_rank_fits(m, r, width)) return 0;
+    if (!alo_divides(m, r, "experts", n, "width", width) || !alo_rank_fits(m, r, width)) return 0;
     const alore_id s = alore_param(m, "S", alore_dims(n, n, n, 0), share, mixed);
     alore_id d, u = 0;
     if (r->rank) {
@@ -7009,8 +7008,6 @@ static alore_id alo_mlae(alore_model *m, const alore_site *site, const alore_rec
 /* SSF: y = host(x) gain + shift, or host(x gain + shift).   (Lian et al. 2022, eq. 3) */
 static alore_id alo_ssf(alore_model *m, const alore_site *site, const alore_recipe *r, alore_flow *flow) {
     const int width = alo_width(site, r);
-    if (r->place == ALORE_PLACE_INPUT && site->host != ALORE_HOST_LINEAR)
-        return alo_wrong(m, ALORE_ERR_RULE, "ssf at place=input asks for a linear host");
     const alore_id gain = alo_mine(m, "gain", width, 0, alore_normal(1.0f, 0.02f));
     const alore_id shift = alo_mine(m, "shift", width, 0, alore_normal(0.0f, 0.02f));
     return alore_affine(m, alo_stream(r, flow), gain, shift);
@@ -7042,18 +7039,17 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
         core = alore_param(m, "C", alore_dims(n, q, q, 0), ALORE_OWN, alo_kaiming(high ? n * q : q));
         if (!high) core = alo_beside(m, core, n);
     } else {
-        const int wide = site->hidden / d; /* slots of fc1 */
+        const int wide = site->hidden / d, each = 4 + 2 * wide, slots = alo_by(each, site->blocks);
         const int at = kind == ALORE_KIND_QKV ? 0 : kind == ALORE_KIND_PROJ ? 3 : high ? 4 + wide : 4;
         const bool plain = kind == ALORE_KIND_QKV || alore_recipe_number(r, "layout") > 0;
         if ((kind != ALORE_KIND_QKV && kind != ALORE_KIND_PROJ && kind != ALORE_KIND_FC1 &&
              kind != ALORE_KIND_FC2) ||
-            site->block < 0 || site->block >= site->blocks || !wide || wide > 1 << 12)
+            site->block < 0 || site->block >= site->blocks || !wide || (at > 3 && n != wide))
             return alo_wrong(m, ALORE_ERR_RULE, "fact_tk has slots for qkv, proj, fc1 and fc2 alone");
-        const int slots = (4 + 2 * wide) * site->blocks; /* q k v proj fc1 fc2 */
         const alore_start third = alore_uniform(alo_sqrt(3.0f) / (float)q);
         const alore_id c = alore_param(m, "C", alore_dims(q, q, q, 0), ALORE_ALL, third);
         alore_id p = alore_param(m, "P", alore_dims(q, slots, 0, 0), ALORE_ALL, alo_xavier(q, slots));
-        p = alore_columns(m, p, at + site->block * (4 + 2 * wide), n);
+        p = p ? alore_columns(m, p, at + site->block * each, n) : 0; /* of q k v proj fc1 fc2 */
         if (plain) { /* [n, q q]: slot by slot */
             core = alore_reshape(m, alore_matmul_t(m, p, true, c, true), n * q, q);
             if (!high) core = alo_beside(m, core, n);
@@ -7063,12 +7059,12 @@ static alore_id alo_fact(alore_model *m, const alore_site *site, const alore_rec
     }
     const int rows = alore_rows(m, h);
     if (high) { /* sum over the slots of the input */
-        h = alore_reshape(m, alore_matmul(m, alore_reshape(m, h, rows * n, d), u), rows, n * q);
+        h = alore_reshape(m, alore_matmul(m, alore_reshape(m, h, alo_by(rows, n), d), u), rows, n * q);
         h = alore_dropout(m, alore_matmul_t(m, h, false, core, turned), r->dropout);
         return alore_scale(m, alore_matmul(m, h, v), r->scale);
     }
     h = alore_dropout(m, alore_matmul(m, alore_matmul(m, h, u), core), r->dropout);
-    h = alore_matmul(m, alore_reshape(m, h, rows * n, q), v);
+    h = alore_matmul(m, alore_reshape(m, h, alo_by(rows, n), q), v);
     return alore_scale(m, alore_reshape(m, h, rows, n * d), r->scale);
 }
 
@@ -7145,6 +7141,9 @@ static alore_id alo_sparse(alore_model *m, const alore_site *site, const alore_r
     const int n = (int)alore_recipe_number(r, "entries"), k = (int)alore_recipe_number(r, "bias_entries");
     alore_id value = 0, index = 0, more = 0, at = 0;
     if (!n && !k) return alo_wrong(m, ALORE_ERR_RULE, "sparse: neither entries nor bias_entries");
+    if (n > (int64_t)site->in * site->out || k > site->out)
+        return alo_wrong(m, ALORE_ERR_RULE, "sparse: %d entries of %d x %d, %d bias_entries of %d", n,
+                         site->out, site->in, k, site->out);
     if (n) value = alo_mine(m, "value", n, 0, alore_fill(0.0f));
     const alore_start pairs = alore_indices(site->out, site->in);
     if (n) index = alore_frozen(m, "index", alore_dims(n, 2, 0, 0), ALORE_OWN, pairs);
@@ -7277,7 +7276,7 @@ static alore_id alo_loha(alore_model *m, const alore_site *site, const alore_rec
 /* The skew matrices [b, b] of the strict upper triangles x [k, b (b-1) / 2], side by side. */
 static alore_id alo_skew(alore_model *m, alore_id x, int b) {
     const int k = alore_rows(m, x), n = b * (b - 1) / 2;
-    const size_t count = alo_zu(b) * alo_zu(b) * alo_zu(k);
+    const size_t count = alo_mul(alo_zu(b) * alo_zu(b), alo_zu(k));
     int32_t *upper = alo_ints(m, count), *lower = alo_ints(m, count);
     for (int i = 0; upper && lower && i < b; ++i)
         for (int g = 0; g < k; ++g)
@@ -7286,7 +7285,7 @@ static alore_id alo_skew(alore_model *m, alore_id x, int b) {
                 upper[at] = i < j ? g * n + a * b - a * (a + 1) / 2 + c - a - 1 : -1;
                 lower[at] = i > j ? g * n + a * b - a * (a + 1) / 2 + c - a - 1 : -1;
             }
-    x = alore_reshape(m, x, k * n, 1);
+    x = alore_reshape(m, x, alo_by(k, n), 1);
     const alore_id minus = alore_scale(m, alo_gather(m, x, lower, b, b * k), -1.0f);
     return alore_add(m, alo_gather(m, x, upper, b, b * k), minus);
 }
@@ -7320,7 +7319,7 @@ static alore_id alo_boft(alore_model *m, const alore_site *site, const alore_rec
     const alore_id x = alore_param(m, "R", alore_dims(factors, k, b, b), ALORE_OWN, alore_fill(0.0f));
     const alore_id scale = alo_mine(m, "scale", site->out, 0, alore_fill(1.0f));
     for (int f = 0; f < factors && !m->error.status; ++f) {
-        int32_t *rows = alo_ints(m, alo_zu(in)), *turned = alo_ints(m, alo_zu(in) * alo_zu(b));
+        int32_t *rows = alo_ints(m, alo_zu(in)), *turned = alo_ints(m, alo_mul(alo_zu(in), alo_zu(b)));
         int32_t *there = alo_ints(m, alo_zu(in)), *back = alo_ints(m, alo_zu(in));
         const int chunks = 2 << f,
                   chunk = b / 2; /* a segment's; its even ones come first, then its odd ones */
@@ -7838,8 +7837,8 @@ ALORE_API alore_id alore_vit(alore_model *m, alore_id image, const alore_vit_con
         return alo_wrong(m, ALORE_ERR_SHAPE, "an image of %d x %d in patches of %d", h, w, p);
     if (c.depth < 1 || c.dim < 1 || c.heads < 1 || c.hidden < 1 || c.registers < 0 || c.dim > 1 << 20 ||
         c.hidden > 1 << 22 || c.depth > most || c.registers > most)
-        return alo_wrong(m, ALORE_ERR_SHAPE, "depth %d, width %d, %d heads, hidden %d", c.depth, c.dim,
-                         c.heads, c.hidden);
+        return alo_wrong(m, ALORE_ERR_SHAPE, "depth %d, width %d, %d heads, hidden %d, %d registers", c.depth,
+                         c.dim, c.heads, c.hidden, c.registers);
     if (rows != h * w || cols != 3)
         return alo_wrong(m, ALORE_ERR_SHAPE, "image is %d x %d, the network's %d x 3", rows, cols, h * w);
     (void)alore_vit_text(&c, text, sizeof text);
@@ -8213,7 +8212,7 @@ static void alo_pass_reach(alo_planner *s) {
     for (int i = 0; i < 2 * m->op_count; ++i) { /* the once records, then a sample's */
         alo_op op = m->ops[i % m->op_count];
         const alo_tensor *y = &m->tensors[op.out[0]];
-        const bool once = i < m->op_count, io = (y->flags & ALO_OUTPUT) != 0;
+        const bool once = i < m->op_count, view = m->tensors[op.in[0]].flags & ALO_VIEW;
         if (i == m->op_count) p->once = p->op_count;
         if (!s->marks[op.out[0]].wanted || once != !(y->flags & ALO_PER_SAMPLE)) continue;
         for (int k = 0; k < ALO_IN; ++k) {
@@ -8221,10 +8220,10 @@ static void alo_pass_reach(alo_planner *s) {
             if (alo_root_mark(s, op.in[k])->need) s->marks[op.out[0]].need = true;
         }
         if (!p->opts.train && (op.code == ALO_K_dropout || op.code == ALO_K_drop_path)) {
-            op.code = ALO_K_scale; /* by one, which only an output asks for */
+            if (!view && !(y->flags & ALO_OUTPUT)) s->marks[op.out[0]].twin = op.in[0];
+            if (s->marks[op.out[0]].twin) continue;
+            op.code = ALO_K_scale; /* by one: an output; and views of y cannot be views of a view */
             op.attr = 1;
-            s->marks[op.out[0]].twin = io ? 0 : op.in[0];
-            if (!io) continue;
         }
         for (int k = 0; k < ALO_OUT && op.out[k]; ++k) {
             alo_tensor *made = &p->tensors[op.out[k]];
@@ -8536,7 +8535,7 @@ static void alo_pass_fuse(alo_planner *s) {
         const int next = alo_use(s, i, 0, ALO_IN, y), last = alo_use(s, next, 0, ALO_IN, y);
         alo_op *b = &p->ops[next], *c = &p->ops[last];
         if (next == p->backward || b->flags || !alo_is_own(s, y)) continue;
-        if (!alo_same_extent(s, y, b->out[0])) continue;
+        if (!alo_same_extent(s, y, b->out[0]) || (b->in[0] != y && b->in[1] != y)) continue; /* or a view */
         if (alo_use(s, i, ALO_IN, ALO_OPERANDS, y) < next) continue; /* more is added to it */
         const int32_t other = b->in[b->in[0] == y];
         if (b->code == (back ? ALO_K_mul_da : ALO_K_add) && reads == 1 && other && other != y &&
@@ -9024,8 +9023,8 @@ ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_
         o.align > 4096 || o.align & (o.align - 1) || o.span > o.batch ||
         (o.dtype != ALORE_F32 && o.dtype != ALORE_F64))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL,
-                        "a plan of batch %d, %d lanes, split %d, span %d, alignment %d", o.batch, o.lanes,
-                        o.split, o.span, o.align);
+                        "a plan in %s of batch %d, %d lanes, split %d, span %d, alignment %d",
+                        alore_dtype_name(o.dtype), o.batch, o.lanes, o.split, o.span, o.align);
     if (o.precision && o.precision != ALORE_BF16 && (o.precision != ALORE_I8 || o.train))
         return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no %s products in %s",
                         o.train ? "training" : "inference", alore_dtype_name(o.precision));

@@ -1418,8 +1418,8 @@ static const t_case t_cases[] = {
     {"mean_rows", ALO_K_mean_rows, {{6, 3, 1, 1}, NO, NO, NO, NO, NO}, {{1, 3, 1, 1}, NO}, PLAIN, 0, 1, 4, 0, 0},
     {"dropout", ALO_K_dropout, {{6, 5, 1, 1}, NO, NO, NO, NO, NO}, {{6, 5, 1, 0}, NO}, PLAIN, 0.3f, 0, 0, 0, 0},
     {"drop_path", ALO_K_drop_path, {{3, 4, 1, 1}, {3, 4, 1, 0}, NO, NO, NO, NO}, {{3, 4, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
-    {"xent", ALO_K_xent, {{1, 7, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {1, 1, 1, 0}}, PLAIN, 0, 0, 0, 0, 0},
-    {"xent smooth", ALO_K_xent, {{3, 7, 1, 1}, {3, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {3, 1, 1, 0}}, PLAIN, 0.1f, 0, 0, 0, 0},
+    {"xent", ALO_K_xent, {{1, 7, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
+    {"xent smooth", ALO_K_xent, {{3, 7, 1, 1}, {3, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0.1f, 0, 0, 0, 0},
     {"mse", ALO_K_mse, {{2, 5, 1, 1}, {2, 5, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     /* extents that reach the vectors of every level and what is left behind them */
     {"norm 100", ALO_K_norm, {{3, 100, 1, 1}, {1, 100, 0, 0}, {1, 100, 0, 0}, NO, NO, NO}, {{3, 100, 1, 2}, {3, 2, 1, 1}}, PLAIN, 1e-3f, 0, 0, 0, 0},
@@ -1458,7 +1458,7 @@ static const t_case t_cases[] = {
     {"dropout 67", ALO_K_dropout, {{5, 67, 1, 1}, NO, NO, NO, NO, NO}, {{5, 67, 1, 0}, NO}, PLAIN, 0.6f, 0, 0, 0, 0},
     {"drop_path 33", ALO_K_drop_path, {{3, 33, 1, 1}, {3, 33, 1, 0}, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
     {"drop_path bare", ALO_K_drop_path, {{3, 17, 1, 1}, NO, NO, NO, NO, NO}, {{3, 17, 1, 0}, NO}, PLAIN, 0.4f, 0, 0, 0, 0},
-    {"xent 100", ALO_K_xent, {{2, 100, 1, 1}, {2, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, {2, 1, 1, 0}}, PLAIN, 0.1f, 0, 0, 0, 0},
+    {"xent 100", ALO_K_xent, {{2, 100, 1, 1}, {2, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0.1f, 0, 0, 0, 0},
     {"xent 33", ALO_K_xent, {{1, 33, 1, 1}, {1, 1, 1, 0}, NO, NO, NO, NO}, {{1, 1, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"copy 33", ALO_K_copy, {{3, 33, 1, 1}, NO, NO, NO, NO, NO}, {{3, 33, 1, 0}, NO}, PLAIN, 0, 0, 0, 0, 0},
     {"kron 16", ALO_K_kron, {{5, 18, 1, 1}, {8, 3, 0, 0}, {36, 4, 0, 1}, {16, 7, 0, 0}, NO, NO}, {{5, 21, 1, 1}, {5, 32, 1, 0}}, {{5, 48, 1, 0}, {5, 32, 1, 0}}, 0, 4, 2, 3, 4},
@@ -1477,10 +1477,7 @@ static void t_nan_row(const char *name, int code, int cols, int n, bool whole)
     c.name = name, c.code = code, c.n = n, c.x = 1e-6f;
     c.in[0].rows = c.out[0].rows = 2, c.in[0].cols = c.out[0].cols = cols;
     if (code == ALO_K_norm) c.out[1].rows = c.out[1].cols = 2;
-    if (code == ALO_K_xent) {
-        c.in[1].rows = 2, c.in[1].cols = c.out[0].rows = c.out[0].cols = 1;
-        c.out[1].rows = 2, c.out[1].cols = 1;
-    }
+    if (code == ALO_K_xent) c.in[1].rows = 2, c.in[1].cols = c.out[0].rows = c.out[0].cols = 1;
     for (int mode = T_LEVEL + 1; mode < T_LEVEL + 99; mode = t_next_mode(mode))
         for (int at = 0, bad = 0; at < cols; ++at) {
             t_pool p;
@@ -2084,7 +2081,7 @@ static bool t_unit_case(const alore_weights *w, t_case *c, const char *names[6])
         c->code = ALO_K_xent;
         c->x = (float)t_unit_meta(w, "smoothing", 0);
         c->in[0] = t_unit_extent(w, "in.logits", 1);
-        c->in[1] = c->out[1] = t_extent(c->in[0].rows, 1, 1);
+        c->in[1] = t_extent(c->in[0].rows, 1, 1);
         c->out[0] = t_extent(1, 1, 1);
     } else
         return false;
@@ -3841,7 +3838,7 @@ static void t_rules_errors(void)
         {"boft:rnk=4@qkv", "block, factors, parts, init, place"},
         {"ssf:rnk=4@qkv", "init, place"},
         {"sparse:rnk=4@qkv", "entries, bias_entries, init, place"},
-        {"kron:experts=5@qkv", "5 experts do not divide the width 24"},
+        {"kron:experts=5@qkv", "experts 5 does not divide the width 24"},
         {"arc:rank=25@qkv", "rank 25 is larger than the width 24"},
         {"arc:place=parallel@qkv", "input|output"},
         {"repadapter:rank=25@qkv", "rank 25 is larger than the width 24"},
@@ -3901,6 +3898,12 @@ static void t_rules_errors(void)
         {"sparse:entries=2@qkv;sparse:entries=2,place=parallel@qkv", "twice"},
         {"ia3@qkv;ia3:place=input@qkv", "twice"},
         {"dora:init=published@qkv", "init=published"},
+        {"sparse:entries=1729@qkv", "sparse: 1729 entries of 72 x 24, 0 bias_entries of 72"},
+        {"sparse:entries=1728,bias_entries=73@qkv", "73 bias_entries of 72"},
+        {"lora@blocks.0.mlp", "the nearest names are blocks.0.mlp.fc1"},
+        {"lora:parts=q@proj", "lora:parts=q@proj has no form for blocks.0.attn.proj"},
+        {"lora:parts=q@blocks.0.attn.proj", "has no form for blocks.0.attn.proj"},
+        {"lora:parts=q@*.proj", "*.proj matches nothing"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
@@ -3910,6 +3913,30 @@ static void t_rules_errors(void)
         const alore_error *e = alore_last_error(&n.ctx);
         ok(s != ALORE_OK && e->status == s && strstr(e->text, rows[i][1]),
            "%s: %d, \"%s\" does not name %s", rows[i][0], (int)s, e->text, rows[i][1]);
+        t_net_close(&n);
+    }
+}
+
+/* Counts that no int holds are refused, and told as they are. The widths are large, no number is stored. */
+static void t_rules_huge(void)
+{
+    static const char *const rows[][3] = {
+        {"vit:img=16,patch=8,dim=1024,depth=1,hidden=1024",
+         "compacter:experts=512,rank=16385,hidden=512@proj", "2147483647"},
+        {"vit:img=16,patch=8,dim=2048,depth=1", "alore:experts=1024,rank=2048@qkv", "2147483647"},
+        {"vit:img=91,patch=1,dim=1,depth=1,heads=1,hidden=4194304", "fact_tt:rank=1@fc1", "to 2147483647 "},
+        {"vit:img=91,patch=1,dim=1,depth=1,heads=1,hidden=4194304", "fact_tt:rank=1@fc2", "to 2147483647 "},
+        {"vit:img=16,patch=8,dim=1,depth=4096,heads=1,hidden=4194304", "fact_tk:rank=1@qkv#0", "2147483647"},
+        {"vit:img=16,patch=8,dim=262144,depth=1,hidden=1048576", "oft:block=4096@fc2", "4294967296 entries"},
+        {"vit:img=16,patch=8,dim=524288,depth=1", "boft:block=4096@qkv", "2147483648 entries"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        t_net n;
+        memset(&n, 0, sizeof n);
+        t_begin(&n.ctx, &n.heap);
+        const alore_status s = t_vit(&n.ctx, rows[i][0], rows[i][1], 0, &n.model);
+        ok(s != ALORE_OK && strstr(n.ctx.error.text, rows[i][2]), "%s: %d, %s", rows[i][1], (int)s,
+           n.ctx.error.text);
         t_net_close(&n);
     }
 }
@@ -3951,6 +3978,8 @@ static void t_rules_good(void)
         {"lora:scale=-2.5e-1,rank=3@blocks.?.mlp.*", "lora:scale=-2.5e-1,rank=3@blocks.?.mlp.*"},
         {"unfreeze@cls_token|*.bias", "unfreeze@cls_token|*.bias"},
         {"ssf@*", "ssf@*"},
+        {"lora:parts=qv@*", "lora:parts=qv@*"},
+        {"kadaptation:experts=4@blocks.1.*", "kadaptation:experts=4@blocks.1.*"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
@@ -4059,6 +4088,51 @@ static void t_model_misuse(void)
            !strcmp(was.scope, n.model->scope) && !strcmp(alore_site_at(n.model, 0)->name, "patch_embed.proj"),
        "a finished model changed");
     t_net_close(&n);
+}
+
+/* One word of each row is wrong; the mistake tells what it was given. */
+static void t_words_errors(void)
+{
+    static const char *const told[] = {"5 columns from 2147483647 on of 6", "1 x 2147483647",
+                                       "1 x 2147483647", "matmul of U8", "scale of I32", "has no form for qkv",
+                                       "conv: a kernel of -1 x -2 x 3 for 6 columns",
+                                       "cast of F32, 6 columns", "labels are F32 4 x 6, not I32 4 x 1",
+                                       "a gather of 2 rows of -1 by 6 columns", "4097 registers"};
+    for (size_t i = 0; i < sizeof told / sizeof *told; ++i) {
+        static const int kernel[3] = {-1, -2, 3};
+        static const float ones[3] = {1, 1, 1};
+        alore_vit_config c;
+        alore_linear_opts qkv = {ALORE_KIND_QKV, 0, false, NULL}, conv = {ALORE_KIND_NONE, 0, false, kernel};
+        t_net n;
+        memset(&n, 0, sizeof n);
+        t_begin(&n.ctx, &n.heap);
+        alore_model_create(&n.ctx, &n.model);
+        alore_model *m = n.model;
+        if (i == 5) alore_attach(m, "lora:parts=v,rank=2@qkv");
+        alore_id x = alore_input(m, "x", i == 3 ? ALORE_U8 : i == 4 ? ALORE_I32 : ALORE_F32, 4, 6);
+        if (i == 0) alore_columns(m, x, INT32_MAX, 5);
+        if (i == 1)
+            alore_kron(m, alore_input(m, "wide", ALORE_F32, 1, 1 << 12),
+                       alore_base(m, "s", alore_dims(1 << 20, 1, 0, 0)),
+                       alore_base(m, "d", alore_dims(1 << 12, 1 << 13, 0, 0)), 0, 1 << 10);
+        if (i == 2)
+            alore_kron(m, alore_input(m, "wide", ALORE_F32, 1, 1 << 20),
+                       alore_base(m, "s", alore_dims(1 << 20, 1 << 20, 0, 0)),
+                       alore_base(m, "d", alore_dims(1, 1, 0, 0)),
+                       alore_base(m, "u", alore_dims(1, 1 << 13, 0, 0)), 1);
+        if (i == 3) alore_linear(m, "fc", x, 5, NULL);
+        if (i == 4) alore_output(m, "y", x);
+        if (i == 5) alore_linear(m, "qkv", x, 10, &qkv);
+        if (i == 6) alore_linear(m, "conv", x, 5, &conv);
+        if (i == 7) alore_cast(m, x, ones, ones);
+        if (i == 8) alore_loss_xent(m, x, x, 0);
+        if (i == 9) alore_gather(m, x, kernel, 2, -1);
+        if (i == 10) alore_vit_parse(&n.ctx, "vit:img=2,patch=1,dim=64,depth=1,registers=4097", &c, NULL);
+        if (i == 10) alore_vit(m, x, &c);
+        ok(alore_model_finish(m) != ALORE_OK && strstr(n.ctx.error.text, told[i]), "%s: %s", told[i],
+           n.ctx.error.text);
+        t_net_close(&n);
+    }
 }
 
 /* ---- Counts (methods_linear.md 11), from the plan alone --------------------- */
@@ -4869,6 +4943,64 @@ static void t_plan_fused(void)
             }
             t_net_close(&n);
         }
+}
+
+/* Outputs, loss and gradients of a small net of double numbers, with views where the planner takes things
+ * together: a column of a product that is added everywhere; masks on views, of which views are taken. */
+static size_t t_views_outcome(int net, float p, alore_plan_opts o, double *out)
+{
+    t_net n;
+    size_t used = 0, count = 0;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    alore_model_create(&n.ctx, &n.model);
+    alore_model *m = n.model;
+    alore_attach(m, "unfreeze@*");
+    alore_id x = alore_input(m, "image", ALORE_F32, 6, 8);
+    alore_id y = alore_linear(m, "a", x, 24, NULL), z = alore_columns(m, y, 8, 8);
+    if (net == 0) y = alore_add(m, x, alore_columns(m, alore_linear(m, "b", y, 8, NULL), 3, 1));
+    if (net == 1) z = alore_drop_path(m, alore_unary(m, ALORE_GELU, z), p);
+    if (net == 1) y = alore_add(m, x, alore_columns(m, z, 3, 1));
+    if (net == 2) y = alore_columns(m, alore_dropout(m, z, p), 2, 4);
+    if (net == 3) y = alore_reshape(m, alore_dropout(m, z, p), 12, 4);
+    if (net == 4) y = alore_columns(m, alore_drop_path(m, alore_reshape(m, y, 3, 48), p), 5, 9);
+    alore_output(m, "logits", y);
+    const int rows = alore_rows(m, y), cols = alore_cols(m, y);
+    alore_output(m, "loss", alore_loss_mse(m, y, alore_input(m, "target", ALORE_F32, rows, cols)));
+    o.dtype = ALORE_F64;
+    bool fine = ok(alore_model_finish(m) == ALORE_OK && alore_plan_create(m, &o, &n.plan) == ALORE_OK,
+                   "net %d: %s", net, n.ctx.error.text);
+    if (fine) n.base = t_base(&n.ctx, m, 3);
+    if (fine && ok(alore_run_create(n.plan, n.base, &n.run) == ALORE_OK, "%s", n.ctx.error.text)) {
+        n.run->poison = true;
+        t_fill(n.run, 1, 4);
+        ok((o.train ? alore_backward(n.run, 0) : alore_forward(n.run, 0)) == ALORE_OK, "%s", n.ctx.error.text);
+        const double *values = (const double *)(const void *)alore_run_output(n.run, "logits");
+        const double *grads = (const double *)(const void *)alore_grads(n.run, &count);
+        for (int i = 0; i < rows * cols; ++i) out[used++] = values[i];
+        for (size_t i = 0; i < count && o.train; ++i) out[used++] = grads[i];
+    }
+    t_net_close(&n);
+    return used;
+}
+
+/* Views keep their meaning: fused as not, and at inference masks do nothing. */
+static void t_plan_views(void)
+{
+    double want[800], have[800];
+    for (int net = 0; net < 5; ++net) {
+        alore_plan_opts o = ALORE_ZERO;
+        char what[32];
+        snprintf(what, sizeof what, "net %d", net);
+        size_t n = t_views_outcome(net, 0, o, want);
+        ok(t_views_outcome(net, 0.5f, o, have) == n, "%s", what);
+        t_agree(want, have, n, true, what);
+        o.train = true;
+        n = t_views_outcome(net, 0.5f, o, have);
+        o.off = ALORE_NO_FUSE;
+        ok(t_views_outcome(net, 0.5f, o, want) == n, "%s", what);
+        t_agree(want, have, n, false, what);
+    }
 }
 
 /* What is added to the gradient of a fused activation is added before the slope is taken: f32 gradients as the
@@ -9255,10 +9387,11 @@ static const t_row t_rows[] = {
     T(safetensors_flips) T(safetensors_errors) T(safetensors_many) T(safetensors_values)
     T(safetensors_alignment) T(safetensors_bytes) T(safetensors_roundtrip) T(safetensors_add)
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
-    T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_bare) T(rules_good) T(rules_sites)
-    T(model_errors) T(model_misuse) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
+    T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_huge) T(rules_bare) T(rules_good) T(rules_sites)
+    T(model_errors) T(model_misuse) T(words_errors) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options)
+    T(plan_random) T(plan_span)
     T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
-    T(plan_fused) T(plan_slopes) T(plan_demand) T(plan_exact)
+    T(plan_fused) T(plan_views) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
     T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
