@@ -2201,8 +2201,7 @@ static void ALO_F(pick_dx)(alo_walk *w) {
 }
 
 /* ---- inverse: y_h = (1 + a_h)^-1 for each square block h of columns; a, y [n, n blocks], once ----
- * By Gauss and Jordan in scratch. Of a skew a_h no pivot is below 1, so they are taken in order.
- * da_h = -y_h^T g_h y_h^T. */
+ * By Gauss and Jordan; of a skew a_h no pivot is below 1, so they go in order. da_h = -y_h^T g_h y_h^T. */
 static void ALO_F(inverse)(const alore_call *c) {
     const int n = c->t[0]->rows;
     double *x = (double *)c->scratch;
@@ -9125,8 +9124,7 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group, boo
     const alo_base *base = (const alo_base *)(const void *)run->memory;
     bool once = i < p->once || i >= p->backward;
     int sample = group * p->opts.span, left = once ? 1 : run->pending - sample;
-    alore_call c;
-    memset(&c, 0, sizeof c);
+    alore_call c = ALORE_ZERO;
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t t = alo_operand(op, k);
         if (!t) continue;
@@ -9524,10 +9522,9 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         if (copy && !o)
             return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
                             t->name, alore_dtype_name(t->dtype));
-        const bool packed = base->origin && alo_packs(p, i);
         if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
-        const alo_base entry = {own ? own : t->data, packed};
+        const alo_base entry = {own ? own : t->data, base->origin && alo_packs(p, i)};
         memcpy(run->memory + alo_zu(i) * sizeof entry, &entry, sizeof entry);
     }
     return alore_run_reset(run, 0);
@@ -9653,7 +9650,6 @@ typedef struct alo_flat {
     size_t count, part;              /* numbers; of them in a part                 */
     int code;                        /* the kernel, and what it is given           */
     alo_step_args args;
-    alo_sum_t decay;
     bool matrices;                   /* decay only of two extents and more         */
     alo_sum_t sums[ALO_FLAT_PARTS];  /* sumsq: of each part                        */
 } alo_flat;
@@ -9739,7 +9735,7 @@ static void alo_step_part(void *arg, int part) {
         if (q->segment != ALO_PARAM) continue;
         const size_t at = (size_t)p->tensors[q->tensor].offset, past = at + alo_count(q->shape);
         const size_t first = at > from ? at : from, end = past < to ? past : to;
-        args.decay = f->matrices && q->shape.rank < 2 ? 0 : f->decay;
+        args.decay = f->matrices && q->shape.rank < 2 ? 0 : f->args.decay;
         if (first < end) alo_flat_kernel(f, &args, first, end);
     }
 }
@@ -9787,7 +9783,7 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     args->nesterov = o.nesterov;
     args->first_step = run->step == 0;
     f.code = p->opts.optimizer == ALORE_ADAMW ? ALO_K_adamw : ALO_K_sgd;
-    f.decay = (alo_sum_t)o.decay;
+    args->decay = (alo_sum_t)o.decay;
     f.matrices = o.decay_matrices;
     alo_flat_run(&f, alo_step_part, p->learns);
     ++run->step;
@@ -9951,8 +9947,7 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
 /* ---- Checkpoints ----
  *
  * Eight bytes each, little-endian: the mark "alore\0ck", version + 2^32 bytes of a number, seed, step,
- * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments, frozen numbers; a checksum of
- * all before. */
+ * numbers, moments, bytes of the tag. Then tag, parameters, moments, frozen numbers; a checksum of all. */
 
 #define ALO_CHECKPOINT_MARK    UINT64_C(0x6b630065726f6c61)
 #define ALO_CHECKPOINT_VERSION 1
@@ -10081,6 +10076,7 @@ static alore_status alo_merge_end(alo_merging *g, alore_status s, alore_weights 
     alore_run_destroy(g->run);
     alore_plan_destroy(g->plan);
     alore_weights_destroy(g->whole);
+    alo_free(alo_ctx(g->m), g->x, g->bytes);
     if (s != ALORE_OK) alore_weights_destroy(g->out);
     *out = s == ALORE_OK ? g->out : NULL;
     return s;
@@ -10235,7 +10231,7 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
     return ALORE_OK;
 }
 
-/* Evaluate a site: `found` is its matrix and bias. Freed by alo_site_end. */
+/* Evaluate a site: `found` is its matrix and bias, until the next site. */
 static alore_status alo_site_find(alo_merging *g, const alo_site *site) {
     alore_ctx *ctx = alo_ctx(g->m);
     const char *name = alo_name(g->m, site->name);
@@ -10251,6 +10247,7 @@ static alore_status alo_site_find(alo_merging *g, const alo_site *site) {
     g->rows = site->s.host == ALORE_HOST_NORM ? 1 : g->in;
     const size_t form = alo_sum(alo_mul(g->rows, g->cols), g->cols);
     const size_t probe = alo_mul(ALO_PROBE_ROWS, alo_sum(g->in, g->cols));
+    alo_free(ctx, g->x, g->bytes);
     g->bytes = alo_mul(alo_sum(alo_mul(2, form), probe), sizeof *g->x);
     g->x = (double *)alo_new(ctx, g->bytes);
     if (!g->x) return ALORE_ERR_MEMORY;
@@ -10261,18 +10258,11 @@ static alore_status alo_site_find(alo_merging *g, const alo_site *site) {
     return s == ALORE_OK ? alo_probe_find(g, false) : s;
 }
 
-static void alo_site_end(alo_merging *g) {
-    alo_free(alo_ctx(g->m), g->x, g->bytes);
-    g->x = NULL;
-}
-
 static alore_status alo_merge_site(alo_merging *g, const alo_site *site) {
     alore_status s = alo_site_find(g, site);
     if (s == ALORE_OK) s = alo_put_merged(g, "weight", site->weight, 0);
     if (s == ALORE_OK) s = alo_put_merged(g, "bias", alore_dims(site->s.out, 0, 0, 0), g->rows * g->cols);
-    if (s == ALORE_OK) s = alo_certify(g);
-    alo_site_end(g);
-    return s;
+    return s == ALORE_OK ? alo_certify(g) : s;
 }
 
 /* Add the tensors that the set has not yet; of the adapter only what it unfroze. */
@@ -10397,8 +10387,9 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
     if (site->s.host != ALORE_HOST_LINEAR)
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s is no linear layer: it has no plain LoRA form",
                         name);
-    float *left = (float *)alo_new(ctx, bytes), *right = left + in * most, *bias = right + out * most;
+    float *left = (float *)alo_new(ctx, bytes);
     if (!left) return ALORE_ERR_MEMORY;
+    float *right = left + in * most, *bias = right + out * most;
     size_t at = 0, rank = 0;
     bool moved = false;
     alore_status s = alo_site_find(g, site);
@@ -10412,8 +10403,6 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
         if (moved && site->no_bias)
             s = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s has no bias, which plain LoRA could move",
                          name);
-        memset(left, 0, in * sizeof *left);
-        memset(right, 0, out * sizeof *right);
         rank = alo_crosses(w, in, out, size * noise, left, right);
         for (size_t i = 0; i < in * rank; ++i) /* what the factors make of the host, for the certificate */
             for (size_t j = 0; j < out; ++j)
@@ -10428,7 +10417,6 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
     if (s == ALORE_OK && moved) s = alo_add_lora(g, "bias", alore_dims((int)out, 0, 0, 0), bias, false);
     alo_print(rules, rules->used ? ";lora:rank=%z@%s" : "lora:rank=%z@%s", rank, name);
     if (moved) alo_print(rules, ";unfreeze@%s.bias", name);
-    alo_site_end(g);
     alo_free(ctx, left, bytes);
     return s;
 }

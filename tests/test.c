@@ -6782,7 +6782,7 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
     alore_model *m = NULL;
     alore_plan *p = NULL;
     alore_run *run = NULL;
-    alore_weights *base = NULL, *packed = NULL, *adapter = NULL, *lora = NULL;
+    alore_weights *base = NULL, *packed = NULL, *adapter = NULL, *lora = NULL, *part = NULL;
     alore_plan_opts o = ALORE_ZERO;
     alore_status s;
     o.train = true;
@@ -6803,7 +6803,13 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
     if (s == ALORE_OK) s = alore_run_export(run, &adapter);
     if (s == ALORE_OK) s = alore_merge(m, base, adapter, NULL, merged, NULL);
     if (s == ALORE_OK) s = alore_weights_save(*merged, "build/oom_out.safetensors");
-    (void)lora;
+    if (s == ALORE_OK)
+        s = t_vit(ctx, "vit:img=8x8,patch=8,dim=8,depth=2,heads=2,hidden=8,classes=3", "alore:rank=1,experts=2@qkv#0", 0,
+                  &m);
+    if (s == ALORE_OK) s = alore_plan_create(m, NULL, &p);
+    if (s == ALORE_OK) s = alore_run_create(p, base, &run);
+    if (s == ALORE_OK) s = alore_run_export(run, &part);
+    if (s == ALORE_OK) s = alore_export_lora(m, base, part, &lora);
     return s;
 }
 
