@@ -1779,7 +1779,7 @@ typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd      
     alo_sum_t  grad_scale;              /* of every gradient as it is read: mean and clip            */
     alo_sum_t  lr, decay, eps, momentum, beta1, beta2;
     alo_sum_t  correct1, correct2;      /* 1 - beta1^t, 1 - beta2^t                                  */
-    bool       nesterov, first_step;    /* first step: the momentum buffer starts as the gradient    */
+    bool       nesterov;
     alo_sum_t *sum;                     /* sumsq adds to it                                          */
 } alo_step_args;
 
@@ -2849,8 +2849,8 @@ static void ALO_F(adamw)(const alore_call *c) {
     }
 }
 
-/* SGD:  g += decay p;  buffer = momentum buffer + g (first step: g);  p -= lr buffer, with nesterov
- *       p -= lr (g + momentum buffer). The buffer is out[1]; without momentum it may be absent. */
+/* SGD:  g += decay p;  buffer = momentum buffer + g;  p -= lr buffer, with nesterov p -= lr (g + momentum
+ *       buffer). The buffer is out[1], zero at first; without momentum it may be absent. */
 static void ALO_F(sgd)(const alore_call *c) {
     const alo_step_args *o = (const alo_step_args *)c->extra;
     real *grad = (real *)c->p[0], *param = (real *)c->p[ALO_Y], *buffer = (real *)c->p[ALO_Z];
@@ -2858,7 +2858,7 @@ static void ALO_F(sgd)(const alore_call *c) {
         const alo_sum_t p = (alo_sum_t)param[i], g = (alo_sum_t)grad[i] * o->grad_scale + o->decay * p;
         alo_sum_t step = g;
         if (buffer) {
-            if (!o->first_step) step += o->momentum * (alo_sum_t)buffer[i];
+            step += o->momentum * (alo_sum_t)buffer[i];
             buffer[i] = (real)step;
             if (o->nesterov) step = g + o->momentum * step;
         }
@@ -4669,7 +4669,7 @@ static ALO_INLINE void ALO_L(sgd_some)(const alore_call *c, const float *k, size
     const vec g = V(fma)(V(take)(grad, n), V(set)(k[0]), V(mul)(V(set)(k[1]), p));
     vec step = g;
     if (buffer) {
-        if (!o->first_step) step = V(fma)(momentum, V(take)(buffer + i, n), g);
+        step = V(fma)(momentum, V(take)(buffer + i, n), g);
         V(give)(buffer + i, step, n);
         if (o->nesterov) step = V(fma)(momentum, step, g);
     }
@@ -9781,7 +9781,6 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     args->correct2 = (alo_sum_t)(1 - alo_power((double)args->beta2, run->step + 1));
     args->momentum = (alo_sum_t)o.momentum;
     args->nesterov = o.nesterov;
-    args->first_step = run->step == 0;
     f.code = p->opts.optimizer == ALORE_ADAMW ? ALO_K_adamw : ALO_K_sgd;
     args->decay = (alo_sum_t)o.decay;
     f.matrices = o.decay_matrices;

@@ -2200,7 +2200,6 @@ static void t_optimiser_tensor(const alore_weights *w, const char *unit, int ten
             t_set(c.p[0], (size_t)i, mode, false, 2 * grads[step * count + i]);
         o.correct1 = 1 - pow(o.beta1, step + 1);
         o.correct2 = 1 - pow(o.beta2, step + 1);
-        o.first_step = step == 0;
         const int code = adam ? ALO_K_adamw : ALO_K_sgd;
         t_call(&c, code, mode, 0, 1);
         for (int i = 0; i < count; ++i) {
