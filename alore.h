@@ -9385,23 +9385,30 @@ static alore_status alo_take(const alore_run *run, const alore_tensor *t, void *
     return ALORE_OK;
 }
 
+/* Has the tensor this shape? Where it has not, and is of a `file`, that is the error. */
+static bool alo_is_shaped(const alore_run *run, const alore_tensor *t, alore_shape shape, const char *file) {
+    char want[64], have[96];
+    alo_text b = {have, sizeof have, 0};
+    bool same = t->rank == shape.rank;
+    for (int k = 0; same && k < t->rank; ++k) same = t->dims[k] == (uint64_t)shape.dims[k];
+    if (same || !file) return same;
+    for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
+    alo_print(&b, t->rank ? "]" : "[]");
+    alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name, "%s: the network has %s, the %s %s", t->name,
+             alo_shape_text(want, shape), file, have);
+    return false;
+}
+
 /* The file's tensor for parameter i, its shape checked; *out NULL: an unfrozen head that starts anew. */
 static alore_status alo_base_tensor(const alore_run *run, int i, const alore_tensor **out) {
     const alo_param *q = &run->plan->params[i];
     const char *name = run->plan->names + q->name;
     const alore_tensor *t = alore_weights_find(run->weights, name);
     const alore_shape shape = alo_base_shape(run->plan, i, run->weights && run->weights->origin);
-    bool same = t && t->rank == shape.rank;
-    for (int k = 0; same && k < t->rank; ++k) same = t->dims[k] == (uint64_t)shape.dims[k];
-    *out = same ? t : NULL;
-    if (same || (q->segment == ALO_PARAM && !strncmp(name, "head.", 5))) return ALORE_OK;
-    if (!t) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
-    char want[64], have[96];
-    alo_text b = {have, sizeof have, 0};
-    for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
-    alo_print(&b, t->rank ? "]" : "[]");
-    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name,
-                    alo_shape_text(want, shape), have);
+    const bool head = q->segment == ALO_PARAM && !strncmp(name, "head.", 5);
+    *out = t && alo_is_shaped(run, t, shape, head ? NULL : "file") ? t : NULL;
+    if (*out || head) return ALORE_OK;
+    return t ? ALORE_ERR_SHAPE : alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
 }
 
 /* Bytes for a converted copy of t, base tensor i; 0: a kernel may read what the file has. */
@@ -9807,17 +9814,15 @@ static void alo_store(unsigned char *data, alore_dtype dtype, size_t i, double v
     for (size_t k = 0; k < bytes; ++k) data[i * bytes + k] = (unsigned char)(bits >> 8 * k);
 }
 
-/* Take parameter i from the adapter's tensor. To a part of the network the leading rows and columns of a
- * frozen matrix may be enough. */
+/* Take parameter i from the adapter's tensor. A part of the network may take a frozen matrix's beginning. */
 static alore_status alo_take_param(const alore_run *run, int i, const alore_tensor *t, bool part, void *to) {
     const alo_param *q = &run->plan->params[i];
-    const size_t have = t->bytes / alore_dtype_bytes(t->dtype), want = alo_count(q->shape);
-    const size_t rows = alo_zu(q->shape.dims[0]), cols = want / rows;
-    if (have == want) return alo_take(run, t, to);
-    if (!part || q->segment != ALO_FROZEN || t->rank != 2 || t->dims[0] < rows || t->dims[1] < cols)
-        return alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name, "%s: the network has %z numbers, the adapter %z",
-                        t->name, want, have);
-    for (size_t k = 0; k < want && to; ++k) {
+    const size_t count = alo_count(q->shape), rows = alo_zu(q->shape.dims[0]), cols = count / rows;
+    const bool larger =
+        part && q->segment == ALO_FROZEN && t->rank == 2 && t->dims[0] >= rows && t->dims[1] >= cols;
+    if (alo_is_shaped(run, t, q->shape, larger ? NULL : "adapter")) return alo_take(run, t, to);
+    if (!larger) return ALORE_ERR_SHAPE;
+    for (size_t k = 0; k < count && to; ++k) {
         float x = 0;
         (void)alore_tensor_read(t, k / cols * (size_t)t->dims[1] + k % cols, 1, &x);
         alo_set_real(run->plan, to, k, (double)x);

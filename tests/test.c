@@ -6410,6 +6410,19 @@ static void t_adapters(void)
         ok(alore_merge(n.model, n.base, w, NULL, &merged, NULL) == ALORE_ERR_NONFINITE && !merged &&
                strstr(n.ctx.error.text, "head.bias"), "%s", n.ctx.error.text);
         head[2] = kept;
+        static const char *const turned[] = {"blocks.1.attn.qkv.lora.k.A", "head.weight", "alore.S"};
+        for (int k = 0; k < 3; ++k) { /* as many numbers in another shape */
+            alore_weights *bad = t_copy(&n.ctx, w, turned[k]);
+            alore_tensor t = *alore_weights_find(w, turned[k]);
+            const uint64_t dims[2] = {t.dims[t.rank - 1], t.dims[0] * (t.rank > 2 ? t.dims[1] : 1)};
+            t.rank = 2;
+            t.dims = dims;
+            ok(alore_weights_add(bad, &t) == ALORE_OK && alore_run_load(n.run, bad) == ALORE_ERR_SHAPE &&
+                   strstr(n.ctx.error.text, turned[k]) && strstr(n.ctx.error.text, "], the adapter ["), "%s: %s",
+               turned[k], n.ctx.error.text);
+            ok(alore_merge(n.model, n.base, bad, NULL, &merged, NULL) == ALORE_ERR_SHAPE && !merged, "%s merges",
+               turned[k]);
+        }
         t_random_tensor(w, "blocks.0.attn.qkv.lora.extra", alore_dims(2, 0, 0, 0), 1, 0, 1);
         ok(alore_run_load(n.run, w) == ALORE_ERR_NAME && strstr(n.ctx.error.text, "extra"), "%s",
            n.ctx.error.text);
