@@ -9854,7 +9854,7 @@ static bool alo_adapter_seed(const alore_weights *adapter, uint64_t *seed) {
     const char *text = alore_weights_meta(adapter, "alore.seed");
     *seed = 0;
     for (const char *at = text; at && *at; ++at) {
-        if (*at < '0' || *at > '9' || *seed > (UINT64_MAX - 9) / 10) return false;
+        if (*at < '0' || *at > '9' || *seed > (UINT64_MAX - (uint64_t)(*at - '0')) / 10) return false;
         *seed = *seed * 10 + (uint64_t)(*at - '0');
     }
     return text && *text;

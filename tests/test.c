@@ -6266,6 +6266,8 @@ static void t_adapters_drawn(void)
         /* a file's own is not what a seed makes */
         ((float *)alore_weights_data(large, "vera.A"))[7] += 1;
         ok(!*t_loaded(&n, large, have) && memcmp(want, have, sizeof want), "the file's A was not taken");
+        alore_run_reset(n.run, UINT64_MAX); /* every seed there is */
+        ok(alore_run_export(n.run, &again) == ALORE_OK && !*t_loaded(&n, again, have), "%s", n.ctx.error.text);
         /* seeds that are none */
         static const char *const seeds[] = {"", "x", "12x", "-1", "1.5", " 7", "99999999999999999999999", NULL};
         for (int k = 0; k < 8; ++k) {
