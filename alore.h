@@ -628,7 +628,7 @@ ALORE_API bool         alore_cache_holds(const alore_cache *cache, uint32_t item
  * are read behind the cut): what the cache holds begins at the cut. With F32 the same bits. */
 ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
                                              int samples);
-/* A pass in small steps, on the calling thread: `records` at a time. */
+/* A pass in small steps on this thread, `records` at a time. An unfinished one is lost with all gradients. */
 ALORE_API alore_status alore_begin(alore_run *run, int phases, int samples);
 ALORE_API alore_status alore_advance(alore_run *run, int records, bool *done);
 /* Seconds that the last forward or backward took, by the context's clock; 0 without one. */
@@ -9293,6 +9293,7 @@ ALORE_API alore_status alore_begin(alore_run *run, int phases, int samples) {
                                 "item %d of the batch has label %d; there are %d classes", k / rows,
                                 (int)labels[k], classes);
     }
+    if (run->phases & ALORE_BACKWARD) alo_forget(run); /* a pass that never came to its end */
     run->phases = phases | ALORE_FORWARD;
     run->pending = samples;
     run->cursor_group = run->cursor_record = 0;
@@ -9762,8 +9763,12 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     alo_step_args *args = &f.args;
     alo_sum_t squares = 0;
     if (!p->opts.train) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the plan is not for training");
+    if (run->phases & ALORE_BACKWARD) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "a pass is under way");
     if (!run->samples) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "no gradients since the last step");
     if (!(lr >= 0 && lr < 1e30f)) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "a rate of %g", (double)lr);
+    if (!(o.beta1 < 1 && o.beta2 < 1 && o.momentum >= 0 && o.decay >= 0 && o.momentum + o.decay < 1e30))
+        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "betas of %g and %g, momentum of %g, decay of %g",
+                        o.beta1, o.beta2, o.momentum, o.decay);
     if (p->opts.optimizer == ALORE_SGD && o.momentum > 0)
         return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the plan has no moments for momentum %g", o.momentum);
     args->grad_scale = o.grad_scale > 0 ? (alo_sum_t)o.grad_scale : 1 / (alo_sum_t)run->samples;

@@ -6066,8 +6066,21 @@ static void t_steps(void)
                 if (!near(4 * part, full, 30 * EPS, "a quarter of the step")) break;
             }
             ok(alore_step(b.run, &step, 1.0f, NULL) == ALORE_ERR_ORDER, "no gradients");
-            step.momentum = 0.9;
+            static const double wrong[][4] = {{1, 0, 0, 0}, {0, 1.5, 0, 0}, {0, 0, -1, 0}, {0, 0, 0, -0.1},
+                                              {0, 0, 0, (double)NAN}, {0, 0, (double)INFINITY, 0}, {(double)NAN, 0, 0, 0}};
             alore_backward(b.run, 0);
+            memcpy(old, y, count * sizeof *y);
+            for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+                alore_step_opts bad = ALORE_ZERO;
+                bad.beta1 = wrong[i][0];
+                bad.beta2 = wrong[i][1];
+                bad.momentum = wrong[i][2];
+                bad.decay = wrong[i][3];
+                const alore_status s = alore_step(b.run, &bad, 1.0f, NULL);
+                ok(s == ALORE_ERR_ARGUMENT, "settings %zu: %s", i, b.ctx.error.text);
+            }
+            t_same(old, y, count * sizeof *y, "refused settings changed nothing");
+            step.momentum = 0.9;
             ok(alore_step(b.run, &step, 1.0f, NULL) == ALORE_ERR_ORDER, "no moments planned");
         }
         t_net_close(&b);
@@ -6373,6 +6386,38 @@ static void t_once_masks(void)
     ok(memcmp(whole[0], whole[1], 20) != 0, "the next step has the same mask");
     t_net_close(&n[0]);
     t_net_close(&n[1]);
+}
+
+/* A backward pass in small steps: none of it is seen before its end, and one left in the middle is forgotten. */
+static void t_steps_small(void)
+{
+    t_net n;
+    alore_plan_opts o = ALORE_ZERO;
+    size_t count;
+    bool done = false;
+    o.train = true;
+    o.batch = 2;
+    if (t_net_open(&n, t_micro, "alore@qkv;unfreeze@head", &o, 0)) {
+        static float want[20000];
+        ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+        const float *g = alore_grads(n.run, &count);
+        memcpy(want, g, count * sizeof *g);
+        alore_run_reset(n.run, 0);
+        t_shake(n.run, 5);
+        ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+        memcpy(want, alore_grads(n.run, NULL), count * sizeof *want);
+        for (int left = 1; left < alore_plan_records(n.plan) * 2; left += 7) {
+            ok(alore_begin(n.run, ALORE_BACKWARD, 0) == ALORE_OK, "%s", n.ctx.error.text);
+            ok(alore_advance(n.run, left, &done) == ALORE_OK && !done, "after %d records", left);
+            ok(alore_step(n.run, NULL, 1, NULL) == ALORE_ERR_ORDER, "a step in the middle");
+            ok(alore_begin(n.run, ALORE_BACKWARD, 0) == ALORE_OK, "%s", n.ctx.error.text);
+            for (done = false; !done;)
+                if (!ok(alore_advance(n.run, 50, &done) == ALORE_OK, "%s", n.ctx.error.text)) break;
+            t_same(want, alore_grads(n.run, NULL), count * sizeof *want, "gradients after a pass left in the middle");
+        }
+        ok(alore_step(n.run, NULL, 1, NULL) == ALORE_OK, "%s", n.ctx.error.text);
+    }
+    t_net_close(&n);
 }
 
 /* Export, load, and what a wrong adapter is told. */
@@ -9170,7 +9215,7 @@ static const t_row t_rows[] = {
     T(plan_fused) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
-    T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
+    T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps) T(steps_small)
     T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
     T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
