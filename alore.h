@@ -10227,6 +10227,9 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
         if (old && dtype == old->dtype && after == before) /* F64 may hold more than was read */
             memcpy(data + i * each, (const unsigned char *)old->data + i * each, each);
         (void)alore_tensor_read(now, i, 1, &is);
+        if ((alo_bits(is) & 0x7f800000u) == 0x7f800000u)
+            return alo_fail(alo_ctx(g->m), ALORE_ERR_NONFINITE, name, "%s: number %z is %g, too large for %s",
+                            name, i, after, alore_dtype_name(dtype));
         kept[at] = (double)is;
         changed = changed || after != before;
         delta += (after - before) * (after - before);
