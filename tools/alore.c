@@ -240,15 +240,30 @@ static int save(app *a, const char *path, const bytes *b)
     return 1;
 }
 
-/* Work of hours must not end at a folder that is not there. */
+/* Work of hours must not end at a place where no file can be renamed to, or where another file is. */
 static int check_out(app *a)
 {
-    const char *out = a->set.out, *slash = strrchr(out, '/');
-    char *folder = text_of(a, "%.*s", slash ? (int)(slash - out) + 1 : 1, slash ? out : ".");
-    struct stat info;
-    if (!stat(out, &info) && S_ISDIR(info.st_mode)) return fail(a, 1, out, "is a folder");
-    if (!access(folder, W_OK)) return 0;
-    return fail(a, 1, out, "cannot be written: %s", strerror(errno));
+    static const char *const names[] = {"--out", "--checkpoint", "--scores", "--supernet", "--log"};
+    const settings *s = &a->set;
+    const char *const outs[] = {s->out, s->checkpoint, s->scores, s->supernet, s->log};
+    const char *const ins[] = {s->weights, s->init_adapter, s->data, s->val, s->resume};
+    struct stat info, other;
+    for (int i = 0; i < 5; ++i) {
+        const char *out = outs[i], *slash = out ? strrchr(out, '/') : NULL;
+        const bool there = out && !stat(out, &info), log = i == 4;
+        for (int k = 0; k < i; ++k)
+            if (out && outs[k] && !strcmp(out, outs[k]))
+                return fail(a, 2, names[i], "%s is what %s writes", out, names[k]);
+        for (int k = 0; k < 5 && there && log; ++k) /* which is written where it is */
+            if (ins[k] && !stat(ins[k], &other) && info.st_dev == other.st_dev && info.st_ino == other.st_ino)
+                return fail(a, 2, names[i], "%s is read, too", out);
+        if (!out || log) continue;
+        if (there && S_ISDIR(info.st_mode)) return fail(a, 1, out, "is a folder");
+        if (there && !S_ISREG(info.st_mode)) return fail(a, 1, out, "is no file that can be replaced");
+        if (access(text_of(a, "%.*s", slash ? (int)(slash - out) + 1 : 1, slash ? out : "."), W_OK))
+            return fail(a, 1, out, "cannot be written: %s", strerror(errno));
+    }
+    return 0;
 }
 
 /* ---- Results: lines, or one JSON object ------------------------------------- */
