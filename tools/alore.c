@@ -668,8 +668,9 @@ static int check_options(app *a)
         if (!is_given(a, name) && !(s->init_adapter && !strcmp(name, "--attach")))
             return fail(a, 2, name, "missing; alore %s %s", a->command->name, a->command->usage);
     if (!alore_isa_name((alore_isa)s->isa)) return fail(a, 2, "--isa", "this CPU or build has not got it");
-    if (s->precision == 2 && a->command->bit & (C_TRAIN | C_SEARCH))
-        return fail(a, 2, "--precision", "i8 is for inference; %s allows f32 and bf16", a->command->name);
+    if (s->precision == 2 && (s->train || a->command->bit & (C_TRAIN | C_SEARCH)))
+        return fail(a, 2, "--precision", "i8 is for inference; %s%s allows f32 and bf16", a->command->name,
+                    s->train ? " --train" : "");
     if (s->attach && s->adapter) return fail(a, 2, "--attach", "either --attach or --adapter");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
@@ -1001,6 +1002,8 @@ static int settle_head(app *a, network *n, const data_set *d, bool may)
     if (want != has && (!may || forbidden))
         return fail(a, 1, s->weights, "its head has %d classes, not %d, and %s", has, want,
                     forbidden ? "--head-init keep forbids a new one" : "only training makes a new one");
+    if (!may && asked)
+        return fail(a, 2, "--head-init", "only training makes a new head; %s allows keep", a->command->name);
     if (!may)
         return fail(a, 1, s->weights,
                     "its head is for '%.120s', the data for '%.120s', and only training "
@@ -1919,7 +1922,8 @@ static int run_export(app *a)
     if (!rc && !a->set.as) rc = settle_head(a, &n, NULL, false);
     if (!rc && !a->set.as) return export_peft(a, &n);
     if (!rc) rc = as_lora(a, &n, model);
-    const char *path = rc ? NULL : export_path(a);
+    if (rc) return rc;
+    const char *path = export_path(a);
     if (!path) return 1;
     if (alore_weights_save(n.start, path)) return fail_library(a, 1, path);
     report r = put_begin(a);
@@ -3083,6 +3087,7 @@ static int run_help(app *a)
     const alore_method *m;
     if (a->operand) {
         const command *c = find_command(a->operand);
+        if (c && !c->run) return fail(a, 2, a->operand, "not in this version");
         if (c) return help_command(c), 0;
         if ((m = alore_method_find(&a->ctx, a->operand))) return help_method(a, m);
     } else
