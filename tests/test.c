@@ -8420,6 +8420,15 @@ static void t_cli_resume(void)
                 "./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q --resume c && mv z.st a.st && "
                 "./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q && cmp z.st a.st && rm z.st"),
        "resumed: %s%s", t_wrote("out"), t_wrote("err"));
+    for (int keep = 0; keep < 2; ++keep) /* the best adapter is in a checkpoint of --keep best alone */
+        ok_cli(!t_shell("./alore " T_TRAIN " --val io.safetensors --batch 2 --steps 3 -q --checkpoint k --keep %s && "
+                        "./alore " T_TRAIN " --val io.safetensors --batch 2 --steps 3 -q --resume k --keep best --json",
+                        keep ? "best" : "last") &&
+                   strstr(t_wrote("out"), "\"count\":3}") && !strstr(t_wrote("out"), "\"count\":0"),
+               "resumed with --keep best: %s", t_wrote("out"));
+    ok_cli(!t_shell("rm z.st; LC_ALL=C sed s/__metadata__/__metadatum_/ k >l && test $(wc -c <k) = $(wc -c <l)") &&
+               t_shell("./alore " T_TRAIN " --val io.safetensors --batch 2 --steps 9 -q --resume l --keep best") == 1 &&
+               strstr(t_wrote("err"), "alore: l: ") && !t_exists("z.st"), "a damaged best adapter");
     static const char *const other[] = {"--batch 3", "--batch 2 --seed 9", "--batch 2 --attach lora@qkv"};
     for (size_t i = 0; i < 3; ++i)
         ok_cli(t_shell("./alore " T_TRAIN " %s --steps 6 -q --resume c", other[i]) != 0 && !t_exists("z.st"),

@@ -1502,6 +1502,7 @@ static int read_checkpoint(trainer *t)
     const char *path = t->a->set.resume;
     char why[IMG_WHY];
     unsigned char *file = NULL;
+    alore_weights *best = NULL;
     uint64_t tail[3] = {0, 0, 0};
     size_t count = 0;
     if (!img_file(path, &file, &count, why)) return fail(t->a, 1, path, "%s", why);
@@ -1510,9 +1511,12 @@ static int read_checkpoint(trainer *t)
     if (count < 24 || tail[1] > count - 24 || tail[2] != count - 24 - tail[1])
         return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
     if (alore_checkpoint_read(t->m.run, t->tag, file, (size_t)tail[2])) return fail_library(t->a, 1, path);
-    memcpy(&t->best_top1, tail, sizeof t->best_top1);
     if (!bytes_write(&t->best, file + tail[2], (size_t)tail[1]))
         return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
+    if (t->best.count) memcpy(&t->best_top1, tail, sizeof t->best_top1); /* else no later one would beat it */
+    if (t->best.count && alore_weights_open(&t->a->ctx, t->best.data, t->best.count, &best))
+        return fail_library(t->a, 1, path);
+    alore_weights_destroy(best);
     t->step = t->m.run->step;
     if (t->step <= t->steps) return 0;
     return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for", (unsigned long long)t->step,
