@@ -8444,6 +8444,14 @@ static void t_cli_saving(void)
     ok_cli(!t_shell("cmp z.st old && ! ls | grep -e tmp -e part"), "%s%s", t_wrote("out"), t_wrote("err"));
     ok_cli(t_shell("./alore info base.safetensors >/dev/full") == 1, "info to a full device");
     ok_cli(t_shell("./alore " T_TRAIN "/no/such/folder --steps 1 -q") == 1, "no folder");
+    /* what is done is kept though the log or the last checkpoint finds no room */
+    ok_cli(t_shell("rm z.st; ./alore " T_TRAIN " --steps 1 -q --log /dev/full") == 1 &&
+               strstr(t_wrote("err"), "--log: ") && !t_shell("cmp z.st old"), "a full log");
+    ok_cli(t_shell("rm z.st; trap '' XFSZ; ulimit -f 16; ./alore " T_TRAIN " --steps 1 -q --checkpoint c") == 1 &&
+               strstr(t_wrote("err"), "c: cannot be written") && !t_shell("cmp z.st old && ! test -e c"),
+           "no room for the last checkpoint");
+    ok_cli(t_shell("mkfifo f; ./alore " T_TRAIN " --steps 1 -q --out f") == 1 && !t_shell("test -p f"),
+           "a pipe was replaced");
 }
 
 /* Merge: certificate, types, the same logits; an adapter of another base is refused. */

@@ -1726,14 +1726,11 @@ static int train_loop(trainer *t)
         rc = train_step(t);
         bool end = t->step == t->steps;
         if (!rc && s->val && (end || pass_ended(t))) rc = validate(t);
-        if (!rc && s->checkpoint && (end || (s->every && t->step % (uint64_t)s->every == 0)))
-            rc = write_checkpoint(t);
+        if (!rc && !end && s->every && t->step % (uint64_t)s->every == 0) rc = write_checkpoint(t);
     }
     if (!rc && s->val && t->first_step == t->steps) rc = validate(t);
-    if (!rc && s->checkpoint && t->first_step == t->steps) rc = write_checkpoint(t);
     t->spent = now() - t->start - t->spent;
     end_line(a);
-    if (t->log && fclose(t->log) && !rc) rc = fail(a, 1, s->log, "cannot be written: %s", strerror(errno));
     return rc;
 }
 
@@ -1753,6 +1750,18 @@ static int write_adapter(trainer *t)
     }
     rc = make_adapter(t, &adapter);
     if (!rc && alore_weights_save(adapter, t->a->set.out)) rc = fail_library(t->a, 1, t->a->set.out);
+    return rc;
+}
+
+/* All that stands at the end. Of adapter, checkpoint and log each is written whatever happens to the others. */
+static int write_results(trainer *t)
+{
+    app *a = t->a;
+    int rc = write_adapter(t);
+    if (a->set.checkpoint && write_checkpoint(t)) rc = 1;
+    const bool bad = t->log && ferror(t->log);
+    if (t->log && (fclose(t->log) || bad)) rc = fail(a, 1, "--log", "not all of it could be written");
+    t->log = NULL;
     return rc;
 }
 
@@ -1781,7 +1790,7 @@ static int run_train(app *a)
     t->a = a;
     int rc = open_training(t);
     if (!rc) rc = train_loop(t);
-    if (!rc) rc = write_adapter(t);
+    if (!rc) rc = write_results(t);
     if (!rc) put_training(t);
     data_close(&t->data.data);
     data_close(&t->val.data);
@@ -2476,7 +2485,7 @@ static int finish_subnet(glora *g)
     rc = make_machine(a, &f->n, g->rules, true, (int)a->set.batch, &f->m);
     if (!rc) rc = make_machine(a, &f->n, g->rules, false, (int)a->set.batch, &f->v);
     if (!rc) rc = train_loop(f);
-    return rc ? rc : write_adapter(f);
+    return rc ? rc : write_results(f);
 }
 
 static void put_glora(const glora *g)
