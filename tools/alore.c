@@ -1805,13 +1805,9 @@ static int run_train(app *a)
 static int merged_metadata(app *a, const network *n, alore_weights *w)
 {
     char backbone[256];
-    const char *key, *value, *steps = meta(n->adapter, "alore.transform");
+    const char *value, *steps = meta(n->adapter, "alore.transform");
     bool head = head_rows(n->adapter) > 0, other = head_rows(n->adapter) != head_rows(n->file);
-    alore_status status = ALORE_OK;
-    for (int i = 0; !status && i < alore_weights_meta_count(n->file); ++i) {
-        alore_weights_meta_at(n->file, i, &key, &value);
-        status = alore_weights_set_meta(w, key, value);
-    }
+    alore_status status = names_copy_meta(w, n->file) ? ALORE_OK : ALORE_ERR_MEMORY;
     alore_vit_text(&n->config, backbone, sizeof backbone);
     if (!status && (!meta(n->file, "alore.backbone") || (head && other)))
         status = alore_weights_set_meta(w, "alore.backbone", backbone);
@@ -2183,7 +2179,6 @@ static int write_spt(spt *x)
     app *a = t->a;
     machine m = {NULL, NULL, NULL};
     alore_weights *w = NULL, *out = NULL;
-    const char *key, *value;
     int rc = make_machine(a, &t->n, x->rules, false, 1, &m);
     if (!rc && (alore_run_export(m.run, &w) || alore_weights_create(&a->ctx, &out)))
         rc = fail_library(a, 1, "adapter");
@@ -2196,10 +2191,7 @@ static int write_spt(spt *x)
         else if (alore_weights_add(out, &e))
             rc = fail_library(a, 1, e.name);
     }
-    for (int i = 0; !rc && i < alore_weights_meta_count(w); ++i) {
-        alore_weights_meta_at(w, i, &key, &value);
-        if (alore_weights_set_meta(out, key, value)) rc = fail_library(a, 1, key);
-    }
+    if (!rc && !names_copy_meta(out, w)) rc = fail_library(a, 1, "memory");
     if (!rc)
         rc = describe(a, &t->n, t->data.data.names ? t->data.data.names : t->n.labels, t->data.text, out);
     if (!rc && alore_run_load(m.run, out)) rc = fail_library(a, 1, "adapter");
@@ -2657,7 +2649,7 @@ static int put_costs(app *a, report *r, const network *n, const char *rules)
 {
     char *text = text_of(a, "%s", rules);
     double bare = 0;
-    int rc = text ? 0 : 1;
+    int rc = 0;
     if (!r->json)
         printf("\n%-44s %12s %14s %8s %14s\n", "of this", "parameters", "FLOPs", "share", "bytes");
     put_open(r, "methods", '[');
