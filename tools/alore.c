@@ -246,7 +246,8 @@ static int check_out(app *a)
     static const char *const names[] = {"--out", "--checkpoint", "--scores", "--supernet", "--log"};
     const settings *s = &a->set;
     const char *const outs[] = {s->out, s->checkpoint, s->scores, s->supernet, s->log};
-    const char *const ins[] = {s->weights, s->init_adapter, s->data, s->val, s->resume};
+    const bool merge = a->command->bit == C_MERGE; /* may be in place, as may checkpoints and adapters */
+    const char *const ins[] = {merge ? NULL : s->weights, s->data, s->val, s->init_adapter, s->resume};
     struct stat info, other;
     for (int i = 0; i < 5; ++i) {
         const char *out = outs[i], *slash = out ? strrchr(out, '/') : NULL;
@@ -254,7 +255,7 @@ static int check_out(app *a)
         for (int k = 0; k < i; ++k)
             if (out && outs[k] && !strcmp(out, outs[k]))
                 return fail(a, 2, names[i], "%s is what %s writes", out, names[k]);
-        for (int k = 0; k < 5 && there && log; ++k) /* which is written where it is */
+        for (int k = 0; k < (log ? 5 : 3) && there; ++k)
             if (ins[k] && !stat(ins[k], &other) && info.st_dev == other.st_dev && info.st_ino == other.st_ino)
                 return fail(a, 2, names[i], "%s is read, too", out);
         if (!out || log) continue;
