@@ -1474,24 +1474,36 @@ static int make_adapter(trainer *t, alore_weights **out)
     return describe(t->a, &t->n, labels, t->data.text, *out);
 }
 
-/* A checkpoint: the library's bytes, the best adapter so far, the bits of its top-1, and
- * the lengths of both, lowest byte first. */
+/* FNV-1a: the library's checksum ends where its bytes do. */
+static uint64_t checksum(const unsigned char *data, size_t count)
+{
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < count; ++i) sum = (sum ^ data[i]) * UINT64_C(0x100000001b3);
+    return sum;
+}
+
+/* A checkpoint: the library's bytes, the best adapter so far, the bits of its top-1, the lengths of both, and a
+ * checksum of what is behind the library's bytes. Words have the lowest byte first. */
 static int write_checkpoint(trainer *t)
 {
     bytes b = {NULL, 0, 0};
     alore_writer w = {bytes_write, NULL};
-    uint64_t tail[3];
-    unsigned char text[24];
+    uint64_t tail[4] = {0, 0, 0, 0};
     w.user = &b;
     if (alore_checkpoint_write(t->m.run, t->tag, &w)) {
         free(b.data);
         return fail_library(t->a, 1, t->a->set.checkpoint);
     }
+    const size_t first = b.count;
     memcpy(tail, &t->best_top1, sizeof t->best_top1);
     tail[1] = t->best.count;
-    tail[2] = b.count;
-    for (int i = 0; i < 24; ++i) text[i] = (unsigned char)(tail[i / 8] >> 8 * (i % 8));
-    bool good = bytes_write(&b, t->best.data, t->best.count) && bytes_write(&b, text, 24);
+    tail[2] = first;
+    bool good = bytes_write(&b, t->best.data, t->best.count);
+    for (int i = 0; i < 32 && good; ++i) {
+        if (i == 24) tail[3] = checksum(b.data + first, b.count - first);
+        const unsigned char byte = (unsigned char)(tail[i / 8] >> 8 * (i % 8));
+        good = bytes_write(&b, &byte, 1);
+    }
     int rc = good ? save(t->a, t->a->set.checkpoint, &b)
                   : fail(t->a, 1, "memory", "no room for a checkpoint of %zu bytes", b.count);
     free(b.data);
@@ -1503,21 +1515,19 @@ static int read_checkpoint(trainer *t)
     const char *path = t->a->set.resume;
     char why[IMG_WHY];
     unsigned char *file = NULL;
-    alore_weights *best = NULL;
-    uint64_t tail[3] = {0, 0, 0};
+    uint64_t tail[4] = {0, 0, 0, 0};
     size_t count = 0;
     if (!img_file(path, &file, &count, why)) return fail(t->a, 1, path, "%s", why);
     if (!own(t->a, file)) return 1;
-    for (size_t i = 24; count >= 24 && i-- > 0;) tail[i / 8] = tail[i / 8] << 8 | file[count - 24 + i];
-    if (count < 24 || tail[1] > count - 24 || tail[2] != count - 24 - tail[1])
+    for (size_t i = 32; count >= 32 && i-- > 0;) tail[i / 8] = tail[i / 8] << 8 | file[count - 32 + i];
+    if (count < 32 || tail[1] > count - 32 || tail[2] != count - 32 - tail[1])
         return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
+    if (tail[3] != checksum(file + tail[2], (size_t)tail[1] + 24))
+        return fail(t->a, 1, path, "the checkpoint is damaged: the checksum of its best adapter is wrong");
     if (alore_checkpoint_read(t->m.run, t->tag, file, (size_t)tail[2])) return fail_library(t->a, 1, path);
     if (!bytes_write(&t->best, file + tail[2], (size_t)tail[1]))
         return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
     if (t->best.count) memcpy(&t->best_top1, tail, sizeof t->best_top1); /* else no later one would beat it */
-    if (t->best.count && alore_weights_open(&t->a->ctx, t->best.data, t->best.count, &best))
-        return fail_library(t->a, 1, path);
-    alore_weights_destroy(best);
     t->step = t->m.run->step;
     if (t->step <= t->steps) return 0;
     return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for", (unsigned long long)t->step,
