@@ -8475,8 +8475,12 @@ static void t_cli_merge(void)
     for (size_t i = 0; i < 3; ++i)
         ok_cli(!t_shell("./alore merge --weights base.safetensors --adapter z.st --out %s.st --dtype %s -q && "
                     "./alore info %s.st --json", types[i], types[i], types[i]), "%s", t_wrote("err"));
-    ok_cli(t_shell("./alore merge --weights base.safetensors --adapter z.st --out bad.st --dtype bf16 "
-               "--tolerance 1e-6 -q") == 1 && !t_exists("bad.st"), "%s", t_wrote("err"));
+    static const char *const tight[] = {"1e-6", "0", "1e-60"};
+    for (size_t i = 0; i < 3; ++i)
+        ok_cli(t_shell("./alore merge --weights base.safetensors --adapter z.st --out bad.st --dtype bf16 "
+                       "--tolerance %s -q", tight[i]) == 1 && !t_exists("bad.st"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("cp base.safetensors in.st && ./alore merge --weights in.st --adapter z.st --out in.st -q && "
+                    "cmp in.st m.st"), "in place: %s%s", t_wrote("out"), t_wrote("err"));
     ok_cli(t_shell("./alore eval --weights m.st --adapter z.st --data io.safetensors -q") == 1 &&
            strstr(t_wrote("err"), "any-base"), "%s", t_wrote("err"));
     ok_cli(!t_shell("./alore eval --weights m.st --adapter z.st --data io.safetensors --any-base -q"), "%s",

@@ -1844,7 +1844,7 @@ static int run_merge(app *a)
     if (rc) return rc;
     o.convert = is_given(a, "--dtype");
     o.dtype = types[a->set.dtype];
-    if (is_given(a, "--tolerance")) o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
+    if (is_given(a, "--tolerance")) o.tolerance = fmaxf((float)a->set.tolerance, FLT_MIN); /* 0: another meaning */
     if (alore_merge(model, n.base, n.start, &o, &merged, &c)) return fail_library(a, 1, "merge");
     if ((rc = merged_metadata(a, &n, merged))) return rc;
     char why[IMG_WHY];
