@@ -669,7 +669,7 @@ ALORE_API uint32_t     alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, 
 
 /* ---- 9. Merge and export ---------------------------------------------------- */
 typedef struct alore_merge_opts {
-    float       tolerance;           /* 0: 1e-5 relative, on random probes       */
+    float       tolerance;           /* relative, on random rows, as stored; 0: 1e-5, before storing */
     alore_dtype dtype;               /* storage of changed tensors where .convert */
     bool        convert;             /* false: the type they have in the base    */
 } alore_merge_opts;
@@ -680,6 +680,7 @@ typedef struct alore_merge_report {
     char  worst_site[64], lost_site[64];
 } alore_merge_report;
 
+/* The base with the adapter in its weights, certified. NOT_MERGEABLE, TOLERANCE, NONFINITE name the site. */
 ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *base,
                                    const alore_weights *adapter, const alore_merge_opts *opts,
                                    alore_weights **merged, alore_merge_report *report);
@@ -9780,7 +9781,7 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     if (!(squares >= 0 && squares < (alo_sum_t)3e38)) {
         alo_forget(run);
         return alo_fail(ctx, ALORE_ERR_NONFINITE, NULL,
-                        "the gradient of step %u is not finite; nothing was changed", run->step);
+                        "the gradient of step %u is not finite; nothing was changed", run->step + 1);
     }
     alo_sum_t length = (alo_sum_t)alo_sqrt((float)squares), clip = (alo_sum_t)o.clip;
     if (norm) *norm = (float)length;
@@ -9838,13 +9839,12 @@ static alore_status alo_take_param(const alore_run *run, int i, const alore_tens
 /* Indices lie inside what they point into. */
 static alore_status alo_check_indices(const alore_run *run, const alo_param *q, const alore_tensor *t) {
     for (size_t k = 0; k < alo_count(q->shape) && q->start.kind == 3; ++k) {
-        const float most = k & 1 ? q->start.b : q->start.a;
+        const double most = (double)(k & 1 ? q->start.b : q->start.a);
         float x = 0;
         (void)alore_tensor_read(t, k, 1, &x);
-        if (!(x >= 0 && x < most && x == (float)(int)x))
+        if (!(x >= 0 && (double)x < most && x == (float)(int)x))
             return alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name,
-                            "%s: index %u is %g, not a whole number below %g", t->name, (uint64_t)k,
-                            (double)x, (double)most);
+                            "%s: index %z is %g, not a whole number below %g", t->name, k, (double)x, most);
     }
     return ALORE_OK;
 }
