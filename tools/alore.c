@@ -226,13 +226,23 @@ static bool bytes_write(void *user, const void *data, size_t count)
     return true;
 }
 
-/* Write a file beside its place and rename it there. */
-static int save(app *a, const char *path, const bytes *b)
+static bool write_out(void *user, const void *data, size_t count)
 {
-    char *part = text_of(a, "%s.part%ld", path, (long)getpid());
-    FILE *f = fopen(part, "wb");
-    if (!f) return fail(a, 1, path, "cannot be written: %s", strerror(errno));
-    bool good = !b->count || fwrite(b->data, 1, b->count, f) == b->count;
+    return !count || fwrite(data, 1, count, (FILE *)user) == count;
+}
+
+/* Begin a file beside its place, or NULL with the message set. */
+static FILE *save_open(app *a, const char *path, const char **part)
+{
+    *part = text_of(a, "%s.part%ld", path, (long)getpid());
+    FILE *f = fopen(*part, "wb");
+    if (!f) fail(a, 1, path, "cannot be written: %s", strerror(errno));
+    return f;
+}
+
+/* End it: rename it to its place, or remove it where not all of it is good. */
+static int save_close(app *a, FILE *f, const char *path, const char *part, bool good)
+{
     if (fclose(f)) good = false;
     if (good && !rename(part, path)) return 0;
     fail(a, 1, path, "cannot be written: %s", strerror(errno));
@@ -1474,40 +1484,55 @@ static int make_adapter(trainer *t, alore_weights **out)
     return describe(t->a, &t->n, labels, t->data.text, *out);
 }
 
-/* FNV-1a: the library's checksum ends where its bytes do. */
-static uint64_t checksum(const unsigned char *data, size_t count)
+/* FNV-1a, on from `sum`: the library's checksum ends where its bytes do. */
+static uint64_t checksum(uint64_t sum, const unsigned char *data, size_t count)
 {
-    uint64_t sum = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < count; ++i) sum = (sum ^ data[i]) * UINT64_C(0x100000001b3);
     return sum;
 }
 
-/* A checkpoint: the library's bytes, the best adapter so far, the bits of its top-1, the lengths of both, and a
- * checksum of what is behind the library's bytes. Words have the lowest byte first. */
+enum { TAIL = 32 };
+
+/* A checkpoint: the library's bytes, the best adapter so far, and a tail of words, lowest byte first: the bits of
+ * its top-1, the lengths of both, and a checksum of what is behind the library's bytes. */
 static int write_checkpoint(trainer *t)
 {
-    bytes b = {NULL, 0, 0};
-    alore_writer w = {bytes_write, NULL};
-    uint64_t tail[4] = {0, 0, 0, 0};
-    w.user = &b;
-    if (alore_checkpoint_write(t->m.run, t->tag, &w)) {
-        free(b.data);
-        return fail_library(t->a, 1, t->a->set.checkpoint);
+    const char *path = t->a->set.checkpoint, *part;
+    FILE *f = save_open(t->a, path, &part);
+    alore_writer w = {write_out, NULL};
+    uint64_t words[4] = {0, t->best.count, 0, checksum(0, t->best.data, t->best.count)};
+    unsigned char tail[TAIL];
+    w.user = f;
+    if (!f) return 1;
+    bool good = !alore_checkpoint_write(t->m.run, t->tag, &w);
+    words[2] = (uint64_t)ftello(f);
+    memcpy(words, &t->best_top1, sizeof t->best_top1);
+    for (int i = 0; i < TAIL; ++i) {
+        if (i == 24) words[3] = checksum(words[3], tail, 24);
+        tail[i] = (unsigned char)(words[i / 8] >> 8 * (i % 8));
     }
-    const size_t first = b.count;
-    memcpy(tail, &t->best_top1, sizeof t->best_top1);
-    tail[1] = t->best.count;
-    tail[2] = first;
-    bool good = bytes_write(&b, t->best.data, t->best.count);
-    for (int i = 0; i < 32 && good; ++i) {
-        if (i == 24) tail[3] = checksum(b.data + first, b.count - first);
-        const unsigned char byte = (unsigned char)(tail[i / 8] >> 8 * (i % 8));
-        good = bytes_write(&b, &byte, 1);
-    }
-    int rc = good ? save(t->a, t->a->set.checkpoint, &b)
-                  : fail(t->a, 1, "memory", "no room for a checkpoint of %zu bytes", b.count);
-    free(b.data);
-    return rc;
+    good = good && write_out(f, t->best.data, t->best.count) && write_out(f, tail, TAIL);
+    return save_close(t->a, f, path, part, good);
+}
+
+static int take_checkpoint(trainer *t, const char *path, const unsigned char *file, size_t count)
+{
+    uint64_t words[4] = {0, 0, 0, 0};
+    const size_t first = count < TAIL ? 0 : count - TAIL;
+    for (size_t i = TAIL; first && i-- > 0;) words[i / 8] = words[i / 8] << 8 | file[first + i];
+    const size_t best = words[1] < first ? (size_t)words[1] : first;
+    if (!first || words[1] != best || words[2] != first - best)
+        return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
+    if (words[3] != checksum(checksum(0, file + first - best, best), file + first, 24))
+        return fail(t->a, 1, path, "the checkpoint is damaged: the checksum of its best adapter is wrong");
+    if (alore_checkpoint_read(t->m.run, t->tag, file, first - best)) return fail_library(t->a, 1, path);
+    if (!bytes_write(&t->best, file + first - best, best))
+        return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
+    if (best) memcpy(&t->best_top1, words, sizeof t->best_top1); /* else no later one would beat it */
+    t->step = t->m.run->step;
+    if (t->step <= t->steps) return 0;
+    return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for", (unsigned long long)t->step,
+                (unsigned long long)t->steps);
 }
 
 static int read_checkpoint(trainer *t)
@@ -1515,23 +1540,11 @@ static int read_checkpoint(trainer *t)
     const char *path = t->a->set.resume;
     char why[IMG_WHY];
     unsigned char *file = NULL;
-    uint64_t tail[4] = {0, 0, 0, 0};
     size_t count = 0;
     if (!img_file(path, &file, &count, why)) return fail(t->a, 1, path, "%s", why);
-    if (!own(t->a, file)) return 1;
-    for (size_t i = 32; count >= 32 && i-- > 0;) tail[i / 8] = tail[i / 8] << 8 | file[count - 32 + i];
-    if (count < 32 || tail[1] > count - 32 || tail[2] != count - 32 - tail[1])
-        return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
-    if (tail[3] != checksum(file + tail[2], (size_t)tail[1] + 24))
-        return fail(t->a, 1, path, "the checkpoint is damaged: the checksum of its best adapter is wrong");
-    if (alore_checkpoint_read(t->m.run, t->tag, file, (size_t)tail[2])) return fail_library(t->a, 1, path);
-    if (!bytes_write(&t->best, file + tail[2], (size_t)tail[1]))
-        return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
-    if (t->best.count) memcpy(&t->best_top1, tail, sizeof t->best_top1); /* else no later one would beat it */
-    t->step = t->m.run->step;
-    if (t->step <= t->steps) return 0;
-    return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for", (unsigned long long)t->step,
-                (unsigned long long)t->steps);
+    const int rc = take_checkpoint(t, path, file, count);
+    free(file);
+    return rc;
 }
 
 /* Where both sets name their classes they must agree, or labels mean other things. */
@@ -1749,6 +1762,8 @@ static int train_loop(trainer *t)
 static int write_adapter(trainer *t)
 {
     alore_weights *adapter = NULL;
+    const char *part;
+    FILE *f;
     int rc = 0;
     if (t->best.count) {
         if (!t->score.count) {
@@ -1757,7 +1772,8 @@ static int write_adapter(trainer *t)
                 return fail_library(t->a, 1, "--resume");
             rc = evaluate(t->a, &t->n, &t->v, &t->val, &t->score);
         }
-        return rc ? rc : save(t->a, t->a->set.out, &t->best);
+        if (rc || !(f = save_open(t->a, t->a->set.out, &part))) return 1;
+        return save_close(t->a, f, t->a->set.out, part, write_out(f, t->best.data, t->best.count));
     }
     rc = make_adapter(t, &adapter);
     if (!rc && alore_weights_save(adapter, t->a->set.out)) rc = fail_library(t->a, 1, t->a->set.out);
@@ -2621,11 +2637,6 @@ static int run_sites(app *a)
     put_close(&r, ']');
     put_end(&r);
     return 0;
-}
-
-static bool write_out(void *user, const void *data, size_t count)
-{
-    return fwrite(data, 1, count, (FILE *)user) == count;
 }
 
 /* Is there a rule that is no unfreeze? */
