@@ -878,7 +878,8 @@ static int keep_experts(app *a, network *n)
         bool counts = false;
         for (size_t k = 0; k < sizeof of / sizeof *of; ++k)
             counts = counts || (length > strlen(of[k]) && !strcmp(t.name + length - strlen(of[k]), of[k]));
-        const size_t experts = counts && t.rank ? (size_t)t.dims[0] : 0, each = experts ? t.bytes / experts : 0;
+        const size_t experts = counts && t.bytes && t.rank ? (size_t)t.dims[0] : 0;
+        const size_t each = experts ? t.bytes / experts : 0;
         if (experts && (size_t)most >= experts)
             return fail(a, 1, "--experts", "%s has experts 0 to %zu, not %ld", t.name, experts - 1, most);
         char *data = experts ? (char *)take(a, 1, t.bytes) : NULL;
