@@ -507,8 +507,9 @@ static const option options[] = {
     {"--names", "timm|hf4|hf5", WORD, AT(names), 0, 0, NULL, C_EXPORT,
      "of the modules for PEFT: timm's, or those of a ViT in transformers 4 or 5; else the base file's"},
     {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
-    {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
-    {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL, ""},
+    {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, "the CPU's kernels"},
+    {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL,
+     "of products with frozen weights; i8 for inference alone"},
     {"--seed", "N", SEED, AT(seed), 0, 0, "0", C_ALL, "of everything that is drawn"},
     {"--memory", "BYTES[K|M|G]", BYTES, AT(memory), 0, 0, NULL, C_ALL, "refuse or recompute to fit"},
     {"--json", NULL, FLAG, AT(json), 0, 0, NULL, C_ALL, "results as one JSON object"},
@@ -1675,31 +1676,43 @@ static void write_log(trainer *t, float lr, float norm, double rate)
     fflush(t->log);
 }
 
-static int train_step(trainer *t)
+/* The batches of the next step, forward and backward: their mean loss, and how many items they have. */
+static int step_batches(trainer *t, uint64_t *items)
+{
+    const uint64_t per_step = (uint64_t)t->a->set.accumulate, first = t->step * per_step;
+    const uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
+    double sum = 0;
+    int rc = 0;
+    for (uint64_t b = first; b < last && !rc; ++b) rc = train_batch(t, b, &sum);
+    *items = (last - first) * (uint64_t)t->a->set.batch;
+    t->loss = sum / (double)*items;
+    return rc;
+}
+
+/* The optimiser's step behind them; what was done since `start` is logged and told. */
+static int step_end(trainer *t, const char *what, uint64_t items, double start)
 {
     app *a = t->a;
-    uint64_t per_step = (uint64_t)a->set.accumulate, first = t->step * per_step;
-    uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
-    double sum = 0, start = now();
     float norm = 0, lr = alore_lr(&t->schedule, (int)t->step);
+    const uint64_t left = t->batches - t->first_step * (uint64_t)a->set.accumulate;
     char note[80];
-    for (uint64_t b = first; b < last; ++b) {
-        int rc = train_batch(t, b, &sum);
-        if (rc) return rc;
-    }
-    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, "train");
-    uint64_t items = (last - first) * (uint64_t)a->set.batch;
+    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, what);
     t->items += items;
-    t->loss = sum / (double)items;
     ++t->step;
-    double took = now() - start;
+    const double took = now() - start;
     if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
     snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss,
              (double)lr);
-    progress(a, "train", (double)t->items,
-             (double)(t->batches - t->first_step * per_step) * (double)a->set.batch, t->start + t->spent,
-             note);
+    progress(a, what, (double)t->items, (double)left * (double)a->set.batch, t->start + t->spent, note);
     return 0;
+}
+
+static int train_step(trainer *t)
+{
+    const double start = now();
+    uint64_t items;
+    const int rc = step_batches(t, &items);
+    return rc ? rc : step_end(t, "train", items, start);
 }
 
 /* Evaluate on --val with the parameters of now, and keep them if they are best. */
@@ -2302,32 +2315,16 @@ static int open_space(glora *g, const machine *m)
 static int super_step(glora *g)
 {
     trainer *t = g->t;
-    app *a = t->a;
-    const uint64_t per_step = (uint64_t)a->set.accumulate, first = t->step * per_step;
-    const uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
     const double start = now();
-    double sum = 0;
-    float norm = 0, lr = alore_lr(&t->schedule, (int)t->step);
-    int rc = 0;
-    char note[80];
+    uint64_t items;
     memcpy(g->held, g->params, g->count * sizeof *g->held);
-    search_draw(&g->space, a->set.seed, t->step, g->genes);
+    search_draw(&g->space, t->a->set.seed, t->step, g->genes);
     search_dress(&g->space, g->genes, g->held, g->params);
-    for (uint64_t b = first; b < last && !rc; ++b) rc = train_batch(t, b, &sum);
+    const int rc = step_batches(t, &items);
     if (rc) return rc;
     search_undress(&g->space, g->genes, alore_grads(t->m.run, NULL));
     memcpy(g->params, g->held, g->count * sizeof *g->held);
-    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, "search");
-    const uint64_t items = (last - first) * (uint64_t)a->set.batch;
-    t->items += items;
-    t->loss = sum / (double)items;
-    ++t->step;
-    const double took = now() - start;
-    if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
-    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss,
-             (double)lr);
-    progress(a, "supernet", (double)t->items, (double)t->batches * (double)a->set.batch, t->start, note);
-    return 0;
+    return step_end(t, "supernet", items, start);
 }
 
 /* Train the supernet, and give it to the run that evaluates. */
