@@ -633,7 +633,7 @@ ALORE_API bool         alore_cache_holds(const alore_cache *cache, uint32_t item
  * are read behind the cut): what the cache holds begins at the cut. With F32 the same bits. */
 ALORE_API alore_status alore_backward_cached(alore_run *run, alore_cache *cache, const uint32_t *items,
                                              int samples);
-/* A pass in small steps, on the calling thread: `records` at a time. */
+/* A pass in small steps on this thread, `records` at a time. An unfinished one is lost with all gradients. */
 ALORE_API alore_status alore_begin(alore_run *run, int phases, int samples);
 ALORE_API alore_status alore_advance(alore_run *run, int records, bool *done);
 /* Seconds that the last forward or backward took, by the context's clock; 0 without one. */
@@ -674,7 +674,7 @@ ALORE_API uint32_t     alore_shuffle(uint64_t seed, uint32_t epoch, uint32_t i, 
 
 /* ---- 9. Merge and export ---------------------------------------------------- */
 typedef struct alore_merge_opts {
-    float       tolerance;           /* 0: 1e-5 relative, on random probes       */
+    float       tolerance;           /* relative, on random rows, as stored; 0: 1e-5, before storing */
     alore_dtype dtype;               /* storage of changed tensors where .convert */
     bool        convert;             /* false: the type they have in the base    */
 } alore_merge_opts;
@@ -685,6 +685,7 @@ typedef struct alore_merge_report {
     char  worst_site[64], lost_site[64];
 } alore_merge_report;
 
+/* The base with the adapter in its weights, certified. NOT_MERGEABLE, TOLERANCE, NONFINITE name the site. */
 ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *base,
                                    const alore_weights *adapter, const alore_merge_opts *opts,
                                    alore_weights **merged, alore_merge_report *report);
@@ -1785,7 +1786,7 @@ typedef struct alo_step_args {          /* `extra` of sumsq, adamw and sgd      
     alo_sum_t  grad_scale;              /* of every gradient as it is read: mean and clip            */
     alo_sum_t  lr, decay, eps, momentum, beta1, beta2;
     alo_sum_t  correct1, correct2;      /* 1 - beta1^t, 1 - beta2^t                                  */
-    bool       nesterov, first_step;    /* first step: the momentum buffer starts as the gradient    */
+    bool       nesterov;
     alo_sum_t *sum;                     /* sumsq adds to it                                          */
 } alo_step_args;
 
@@ -2207,8 +2208,7 @@ static void ALO_F(pick_dx)(alo_walk *w) {
 }
 
 /* ---- inverse: y_h = (1 + a_h)^-1 for each square block h of columns; a, y [n, n blocks], once ----
- * By Gauss and Jordan in scratch. Of a skew a_h no pivot is below 1, so they are taken in order.
- * da_h = -y_h^T g_h y_h^T. */
+ * By Gauss and Jordan; of a skew a_h no pivot is below 1, so they go in order. da_h = -y_h^T g_h y_h^T. */
 static void ALO_F(inverse)(const alore_call *c) {
     const int n = c->t[0]->rows;
     double *x = (double *)c->scratch;
@@ -2853,8 +2853,8 @@ static void ALO_F(adamw)(const alore_call *c) {
     }
 }
 
-/* SGD:  g += decay p;  buffer = momentum buffer + g (first step: g);  p -= lr buffer, with nesterov
- *       p -= lr (g + momentum buffer). The buffer is out[1]; without momentum it may be absent. */
+/* SGD:  g += decay p;  buffer = momentum buffer + g;  p -= lr buffer, with nesterov p -= lr (g + momentum
+ *       buffer). The buffer is out[1], zero at first; without momentum it may be absent. */
 static void ALO_F(sgd)(const alore_call *c) {
     const alo_step_args *o = (const alo_step_args *)c->extra;
     real *grad = (real *)c->p[0], *param = (real *)c->p[ALO_Y], *buffer = (real *)c->p[ALO_Z];
@@ -2862,7 +2862,7 @@ static void ALO_F(sgd)(const alore_call *c) {
         const alo_sum_t p = (alo_sum_t)param[i], g = (alo_sum_t)grad[i] * o->grad_scale + o->decay * p;
         alo_sum_t step = g;
         if (buffer) {
-            if (!o->first_step) step += o->momentum * (alo_sum_t)buffer[i];
+            step += o->momentum * (alo_sum_t)buffer[i];
             buffer[i] = (real)step;
             if (o->nesterov) step = g + o->momentum * step;
         }
@@ -4704,7 +4704,7 @@ static ALO_INLINE void ALO_L(sgd_some)(const alore_call *c, const float *k, size
     const vec g = V(fma)(V(take)(grad, n), V(set)(k[0]), V(mul)(V(set)(k[1]), p));
     vec step = g;
     if (buffer) {
-        if (!o->first_step) step = V(fma)(momentum, V(take)(buffer + i, n), g);
+        step = V(fma)(momentum, V(take)(buffer + i, n), g);
         V(give)(buffer + i, step, n);
         if (o->nesterov) step = V(fma)(momentum, step, g);
     }
@@ -9169,8 +9169,7 @@ static void alo_record_run(const alore_run *run, int i, int lane, int group, boo
     const alo_base *base = (const alo_base *)(const void *)run->memory;
     bool once = i < p->once || i >= p->backward;
     int sample = group * p->opts.span, left = once ? 1 : run->pending - sample;
-    alore_call c;
-    memset(&c, 0, sizeof c);
+    alore_call c = ALORE_ZERO;
     for (int k = 0; k < ALO_OPERANDS; ++k) {
         const int32_t t = alo_operand(op, k);
         if (!t) continue;
@@ -9339,6 +9338,7 @@ ALORE_API alore_status alore_begin(alore_run *run, int phases, int samples) {
                                 "item %d of the batch has label %d; there are %d classes", k / rows,
                                 (int)labels[k], classes);
     }
+    if (run->phases & ALORE_BACKWARD) alo_forget(run); /* a pass that never came to its end */
     run->phases = phases | ALORE_FORWARD;
     run->pending = samples;
     run->cursor_group = run->cursor_record = 0;
@@ -9431,23 +9431,30 @@ static alore_status alo_take(const alore_run *run, const alore_tensor *t, void *
     return ALORE_OK;
 }
 
+/* Has the tensor this shape? Where it has not, and is of a `file`, that is the error. */
+static bool alo_is_shaped(const alore_run *run, const alore_tensor *t, alore_shape shape, const char *file) {
+    char want[64], have[96];
+    alo_text b = {have, sizeof have, 0};
+    bool same = t->rank == shape.rank;
+    for (int k = 0; same && k < t->rank; ++k) same = t->dims[k] == (uint64_t)shape.dims[k];
+    if (same || !file) return same;
+    for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
+    alo_print(&b, t->rank ? "]" : "[]");
+    alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name, "%s: the network has %s, the %s %s", t->name,
+             alo_shape_text(want, shape), file, have);
+    return false;
+}
+
 /* The file's tensor for parameter i, its shape checked; *out NULL: an unfrozen head that starts anew. */
 static alore_status alo_base_tensor(const alore_run *run, int i, const alore_tensor **out) {
     const alo_param *q = &run->plan->params[i];
     const char *name = run->plan->names + q->name;
     const alore_tensor *t = alore_weights_find(run->weights, name);
     const alore_shape shape = alo_base_shape(run->plan, i, run->weights && run->weights->origin);
-    bool same = t && t->rank == shape.rank;
-    for (int k = 0; same && k < t->rank; ++k) same = t->dims[k] == (uint64_t)shape.dims[k];
-    *out = same ? t : NULL;
-    if (same || (q->segment == ALO_PARAM && !strncmp(name, "head.", 5))) return ALORE_OK;
-    if (!t) return alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
-    char want[64], have[96];
-    alo_text b = {have, sizeof have, 0};
-    for (int k = 0; k < t->rank; ++k) alo_print(&b, k ? ", %u" : "[%u", t->dims[k]);
-    alo_print(&b, t->rank ? "]" : "[]");
-    return alo_fail(run->ctx, ALORE_ERR_SHAPE, name, "%s: the network has %s, the file %s", name,
-                    alo_shape_text(want, shape), have);
+    const bool head = q->segment == ALO_PARAM && !strncmp(name, "head.", 5);
+    *out = t && alo_is_shaped(run, t, shape, head ? NULL : "file") ? t : NULL;
+    if (*out || head) return ALORE_OK;
+    return t ? ALORE_ERR_SHAPE : alo_fail(run->ctx, ALORE_ERR_NAME, name, "the weights have no %s", name);
 }
 
 /* Bytes for a converted copy of t, base tensor i; 0: a kernel may read what the file has. */
@@ -9568,10 +9575,9 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         if (copy && !o)
             return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
                             t->name, alore_dtype_name(t->dtype));
-        const bool packed = base->origin && alo_packs(p, i);
         if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
-        const alo_base entry = {own ? own : t->data, packed};
+        const alo_base entry = {own ? own : t->data, base->origin && alo_packs(p, i)};
         memcpy(run->memory + alo_zu(i) * sizeof entry, &entry, sizeof entry);
     }
     return alore_run_reset(run, 0);
@@ -9697,7 +9703,6 @@ typedef struct alo_flat {
     size_t count, part;              /* numbers; of them in a part                 */
     int code;                        /* the kernel, and what it is given           */
     alo_step_args args;
-    alo_sum_t decay;
     bool matrices;                   /* decay only of two extents and more         */
     alo_sum_t sums[ALO_FLAT_PARTS];  /* sumsq: of each part                        */
 } alo_flat;
@@ -9783,7 +9788,7 @@ static void alo_step_part(void *arg, int part) {
         if (q->segment != ALO_PARAM) continue;
         const size_t at = (size_t)p->tensors[q->tensor].offset, past = at + alo_count(q->shape);
         const size_t first = at > from ? at : from, end = past < to ? past : to;
-        args.decay = f->matrices && q->shape.rank < 2 ? 0 : f->decay;
+        args.decay = f->matrices && q->shape.rank < 2 ? 0 : f->args.decay;
         if (first < end) alo_flat_kernel(f, &args, first, end);
     }
 }
@@ -9803,8 +9808,12 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     alo_step_args *args = &f.args;
     alo_sum_t squares = 0;
     if (!p->opts.train) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the plan is not for training");
+    if (run->phases & ALORE_BACKWARD) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "a pass is under way");
     if (!run->samples) return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "no gradients since the last step");
     if (!(lr >= 0 && lr < 1e30f)) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "a rate of %g", (double)lr);
+    if (!(o.beta1 < 1 && o.beta2 < 1 && o.momentum >= 0 && o.decay >= 0 && o.momentum + o.decay < 1e30))
+        return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "betas of %g and %g, momentum of %g, decay of %g",
+                        o.beta1, o.beta2, o.momentum, o.decay);
     if (p->opts.optimizer == ALORE_SGD && o.momentum > 0)
         return alo_fail(ctx, ALORE_ERR_ORDER, NULL, "the plan has no moments for momentum %g", o.momentum);
     args->grad_scale = o.grad_scale > 0 ? (alo_sum_t)o.grad_scale : 1 / (alo_sum_t)run->samples;
@@ -9816,7 +9825,7 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     if (!(squares >= 0 && squares < (alo_sum_t)3e38)) {
         alo_forget(run);
         return alo_fail(ctx, ALORE_ERR_NONFINITE, NULL,
-                        "the gradient of step %u is not finite; nothing was changed", run->step);
+                        "the gradient of step %u is not finite; nothing was changed", run->step + 1);
     }
     alo_sum_t length = (alo_sum_t)alo_sqrt((float)squares), clip = (alo_sum_t)o.clip;
     if (norm) *norm = (float)length;
@@ -9829,9 +9838,8 @@ ALORE_API alore_status alore_step(alore_run *run, const alore_step_opts *opts, f
     args->correct2 = (alo_sum_t)(1 - alo_power((double)args->beta2, run->step + 1));
     args->momentum = (alo_sum_t)o.momentum;
     args->nesterov = o.nesterov;
-    args->first_step = run->step == 0;
     f.code = p->opts.optimizer == ALORE_ADAMW ? ALO_K_adamw : ALO_K_sgd;
-    f.decay = (alo_sum_t)o.decay;
+    args->decay = (alo_sum_t)o.decay;
     f.matrices = o.decay_matrices;
     alo_flat_run(&f, alo_step_part, p->learns);
     ++run->step;
@@ -9856,17 +9864,15 @@ static void alo_store(unsigned char *data, alore_dtype dtype, size_t i, double v
     for (size_t k = 0; k < bytes; ++k) data[i * bytes + k] = (unsigned char)(bits >> 8 * k);
 }
 
-/* Take parameter i from the adapter's tensor. To a part of the network the leading rows and columns of a
- * frozen matrix may be enough. */
+/* Take parameter i from the adapter's tensor. A part of the network may take a frozen matrix's beginning. */
 static alore_status alo_take_param(const alore_run *run, int i, const alore_tensor *t, bool part, void *to) {
     const alo_param *q = &run->plan->params[i];
-    const size_t have = t->bytes / alore_dtype_bytes(t->dtype), want = alo_count(q->shape);
-    const size_t rows = alo_zu(q->shape.dims[0]), cols = want / rows;
-    if (have == want) return alo_take(run, t, to);
-    if (!part || q->segment != ALO_FROZEN || t->rank != 2 || t->dims[0] < rows || t->dims[1] < cols)
-        return alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name, "%s: the network has %z numbers, the adapter %z",
-                        t->name, want, have);
-    for (size_t k = 0; k < want && to; ++k) {
+    const size_t count = alo_count(q->shape), rows = alo_zu(q->shape.dims[0]), cols = count / rows;
+    const bool larger =
+        part && q->segment == ALO_FROZEN && t->rank == 2 && t->dims[0] >= rows && t->dims[1] >= cols;
+    if (alo_is_shaped(run, t, q->shape, larger ? NULL : "adapter")) return alo_take(run, t, to);
+    if (!larger) return ALORE_ERR_SHAPE;
+    for (size_t k = 0; k < count && to; ++k) {
         float x = 0;
         (void)alore_tensor_read(t, k / cols * (size_t)t->dims[1] + k % cols, 1, &x);
         alo_set_real(run->plan, to, k, (double)x);
@@ -9877,13 +9883,12 @@ static alore_status alo_take_param(const alore_run *run, int i, const alore_tens
 /* Indices lie inside what they point into. */
 static alore_status alo_check_indices(const alore_run *run, const alo_param *q, const alore_tensor *t) {
     for (size_t k = 0; k < alo_count(q->shape) && q->start.kind == 3; ++k) {
-        const float most = k & 1 ? q->start.b : q->start.a;
+        const double most = (double)(k & 1 ? q->start.b : q->start.a);
         float x = 0;
         (void)alore_tensor_read(t, k, 1, &x);
-        if (!(x >= 0 && x < most && x == (float)(int)x))
+        if (!(x >= 0 && (double)x < most && x == (float)(int)x))
             return alo_fail(run->ctx, ALORE_ERR_SHAPE, t->name,
-                            "%s: index %u is %g, not a whole number below %g", t->name, (uint64_t)k,
-                            (double)x, (double)most);
+                            "%s: index %z is %g, not a whole number below %g", t->name, k, (double)x, most);
     }
     return ALORE_OK;
 }
@@ -9898,7 +9903,7 @@ static bool alo_adapter_seed(const alore_weights *adapter, uint64_t *seed) {
     const char *text = alore_weights_meta(adapter, "alore.seed");
     *seed = 0;
     for (const char *at = text; at && *at; ++at) {
-        if (*at < '0' || *at > '9' || *seed > (UINT64_MAX - 9) / 10) return false;
+        if (*at < '0' || *at > '9' || *seed > (UINT64_MAX - (uint64_t)(*at - '0')) / 10) return false;
         *seed = *seed * 10 + (uint64_t)(*at - '0');
     }
     return text && *text;
@@ -9995,8 +10000,7 @@ ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **ad
 /* ---- Checkpoints ----
  *
  * Eight bytes each, little-endian: the mark "alore\0ck", version + 2^32 bytes of a number, seed, step,
- * numbers, numbers of moments, bytes of the tag. Then tag, parameters, moments, frozen numbers; a checksum of
- * all before. */
+ * numbers, moments, bytes of the tag. Then tag, parameters, moments, frozen numbers; a checksum of all. */
 
 #define ALO_CHECKPOINT_MARK    UINT64_C(0x6b630065726f6c61)
 #define ALO_CHECKPOINT_VERSION 1
@@ -10125,6 +10129,7 @@ static alore_status alo_merge_end(alo_merging *g, alore_status s, alore_weights 
     alore_run_destroy(g->run);
     alore_plan_destroy(g->plan);
     alore_weights_destroy(g->whole);
+    alo_free(alo_ctx(g->m), g->x, g->bytes);
     if (s != ALORE_OK) alore_weights_destroy(g->out);
     *out = s == ALORE_OK ? g->out : NULL;
     return s;
@@ -10266,6 +10271,9 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
         if (old && dtype == old->dtype && after == before) /* F64 may hold more than was read */
             memcpy(data + i * each, (const unsigned char *)old->data + i * each, each);
         (void)alore_tensor_read(now, i, 1, &is);
+        if ((alo_bits(is) & 0x7f800000u) == 0x7f800000u)
+            return alo_fail(alo_ctx(g->m), ALORE_ERR_NONFINITE, name, "%s: number %z is %g, too large for %s",
+                            name, i, after, alore_dtype_name(dtype));
         kept[at] = (double)is;
         changed = changed || after != before;
         delta += (after - before) * (after - before);
@@ -10279,7 +10287,7 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
     return ALORE_OK;
 }
 
-/* Evaluate a site: `found` is its matrix and bias. Freed by alo_site_end. */
+/* Evaluate a site: `found` is its matrix and bias, until the next site. */
 static alore_status alo_site_find(alo_merging *g, const alo_site *site) {
     alore_ctx *ctx = alo_ctx(g->m);
     const char *name = alo_name(g->m, site->name);
@@ -10295,6 +10303,7 @@ static alore_status alo_site_find(alo_merging *g, const alo_site *site) {
     g->rows = site->s.host == ALORE_HOST_NORM ? 1 : g->in;
     const size_t form = alo_sum(alo_mul(g->rows, g->cols), g->cols);
     const size_t probe = alo_mul(ALO_PROBE_ROWS, alo_sum(g->in, g->cols));
+    alo_free(ctx, g->x, g->bytes);
     g->bytes = alo_mul(alo_sum(alo_mul(2, form), probe), sizeof *g->x);
     g->x = (double *)alo_new(ctx, g->bytes);
     if (!g->x) return ALORE_ERR_MEMORY;
@@ -10305,18 +10314,11 @@ static alore_status alo_site_find(alo_merging *g, const alo_site *site) {
     return s == ALORE_OK ? alo_probe_find(g, false) : s;
 }
 
-static void alo_site_end(alo_merging *g) {
-    alo_free(alo_ctx(g->m), g->x, g->bytes);
-    g->x = NULL;
-}
-
 static alore_status alo_merge_site(alo_merging *g, const alo_site *site) {
     alore_status s = alo_site_find(g, site);
     if (s == ALORE_OK) s = alo_put_merged(g, "weight", site->weight, 0);
     if (s == ALORE_OK) s = alo_put_merged(g, "bias", alore_dims(site->s.out, 0, 0, 0), g->rows * g->cols);
-    if (s == ALORE_OK) s = alo_certify(g);
-    alo_site_end(g);
-    return s;
+    return s == ALORE_OK ? alo_certify(g) : s;
 }
 
 /* Add the tensors that the set has not yet; of the adapter only what it unfroze. */
@@ -10441,8 +10443,9 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
     if (site->s.host != ALORE_HOST_LINEAR)
         return alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s is no linear layer: it has no plain LoRA form",
                         name);
-    float *left = (float *)alo_new(ctx, bytes), *right = left + in * most, *bias = right + out * most;
+    float *left = (float *)alo_new(ctx, bytes);
     if (!left) return ALORE_ERR_MEMORY;
+    float *right = left + in * most, *bias = right + out * most;
     size_t at = 0, rank = 0;
     bool moved = false;
     alore_status s = alo_site_find(g, site);
@@ -10456,8 +10459,6 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
         if (moved && site->no_bias)
             s = alo_fail(ctx, ALORE_ERR_UNSUPPORTED, name, "%s has no bias, which plain LoRA could move",
                          name);
-        memset(left, 0, in * sizeof *left);
-        memset(right, 0, out * sizeof *right);
         rank = alo_crosses(w, in, out, size * noise, left, right);
         for (size_t i = 0; i < in * rank; ++i) /* what the factors make of the host, for the certificate */
             for (size_t j = 0; j < out; ++j)
@@ -10472,7 +10473,6 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
     if (s == ALORE_OK && moved) s = alo_add_lora(g, "bias", alore_dims((int)out, 0, 0, 0), bias, false);
     alo_print(rules, rules->used ? ";lora:rank=%z@%s" : "lora:rank=%z@%s", rank, name);
     if (moved) alo_print(rules, ";unfreeze@%s.bias", name);
-    alo_site_end(g);
     alo_free(ctx, left, bytes);
     return s;
 }

@@ -2209,7 +2209,6 @@ static void t_optimiser_tensor(const alore_weights *w, const char *unit, int ten
             t_set(c.p[0], (size_t)i, mode, false, 2 * grads[step * count + i]);
         o.correct1 = 1 - pow(o.beta1, step + 1);
         o.correct2 = 1 - pow(o.beta2, step + 1);
-        o.first_step = step == 0;
         const int code = adam ? ALO_K_adamw : ALO_K_sgd;
         t_call(&c, code, mode, 0, 1);
         for (int i = 0; i < count; ++i) {
@@ -6223,7 +6222,8 @@ static void t_nonfinite(void)
         image[768 + 5] = keep;
         ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
         alore_grads(n.run, NULL)[7] = 1e38f * 10.0f;
-        ok(alore_step(n.run, NULL, 0.1f, NULL) == ALORE_ERR_NONFINITE, "infinite gradient");
+        ok(alore_step(n.run, NULL, 0.1f, NULL) == ALORE_ERR_NONFINITE && strstr(n.ctx.error.text, "of step 1 "),
+           "infinite gradient: %s", n.ctx.error.text);
         t_same(before, p, count * sizeof *p, "parameters");
         ok(alore_backward(n.run, 0) == ALORE_OK && alore_step(n.run, NULL, 0.1f, NULL) == ALORE_OK,
            "usable afterwards: %s", n.ctx.error.text);
@@ -6270,8 +6270,21 @@ static void t_steps(void)
                 if (!near(4 * part, full, 30 * EPS, "a quarter of the step")) break;
             }
             ok(alore_step(b.run, &step, 1.0f, NULL) == ALORE_ERR_ORDER, "no gradients");
-            step.momentum = 0.9;
+            static const double wrong[][4] = {{1, 0, 0, 0}, {0, 1.5, 0, 0}, {0, 0, -1, 0}, {0, 0, 0, -0.1},
+                                              {0, 0, 0, (double)NAN}, {0, 0, (double)INFINITY, 0}, {(double)NAN, 0, 0, 0}};
             alore_backward(b.run, 0);
+            memcpy(old, y, count * sizeof *y);
+            for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+                alore_step_opts bad = ALORE_ZERO;
+                bad.beta1 = wrong[i][0];
+                bad.beta2 = wrong[i][1];
+                bad.momentum = wrong[i][2];
+                bad.decay = wrong[i][3];
+                const alore_status s = alore_step(b.run, &bad, 1.0f, NULL);
+                ok(s == ALORE_ERR_ARGUMENT, "settings %zu: %s", i, b.ctx.error.text);
+            }
+            t_same(old, y, count * sizeof *y, "refused settings changed nothing");
+            step.momentum = 0.9;
             ok(alore_step(b.run, &step, 1.0f, NULL) == ALORE_ERR_ORDER, "no moments planned");
         }
         t_net_close(&b);
@@ -6475,6 +6488,8 @@ static void t_adapters_drawn(void)
         /* a file's own is not what a seed makes */
         ((float *)alore_weights_data(large, "vera.A"))[7] += 1;
         ok(!*t_loaded(&n, large, have) && memcmp(want, have, sizeof want), "the file's A was not taken");
+        alore_run_reset(n.run, UINT64_MAX); /* every seed there is */
+        ok(alore_run_export(n.run, &again) == ALORE_OK && !*t_loaded(&n, again, have), "%s", n.ctx.error.text);
         /* seeds that are none */
         static const char *const seeds[] = {"", "x", "12x", "-1", "1.5", " 7", "99999999999999999999999", NULL};
         for (int k = 0; k < 8; ++k) {
@@ -6582,6 +6597,38 @@ static void t_once_masks(void)
     t_net_close(&n[1]);
 }
 
+/* A backward pass in small steps: none of it is seen before its end, and one left in the middle is forgotten. */
+static void t_steps_small(void)
+{
+    t_net n;
+    alore_plan_opts o = ALORE_ZERO;
+    size_t count;
+    bool done = false;
+    o.train = true;
+    o.batch = 2;
+    if (t_net_open(&n, t_micro, "alore@qkv;unfreeze@head", &o, 0)) {
+        static float want[20000];
+        ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+        const float *g = alore_grads(n.run, &count);
+        memcpy(want, g, count * sizeof *g);
+        alore_run_reset(n.run, 0);
+        t_shake(n.run, 5);
+        ok(alore_backward(n.run, 0) == ALORE_OK, "%s", n.ctx.error.text);
+        memcpy(want, alore_grads(n.run, NULL), count * sizeof *want);
+        for (int left = 1; left < alore_plan_records(n.plan) * 2; left += 7) {
+            ok(alore_begin(n.run, ALORE_BACKWARD, 0) == ALORE_OK, "%s", n.ctx.error.text);
+            ok(alore_advance(n.run, left, &done) == ALORE_OK && !done, "after %d records", left);
+            ok(alore_step(n.run, NULL, 1, NULL) == ALORE_ERR_ORDER, "a step in the middle");
+            ok(alore_begin(n.run, ALORE_BACKWARD, 0) == ALORE_OK, "%s", n.ctx.error.text);
+            for (done = false; !done;)
+                if (!ok(alore_advance(n.run, 50, &done) == ALORE_OK, "%s", n.ctx.error.text)) break;
+            t_same(want, alore_grads(n.run, NULL), count * sizeof *want, "gradients after a pass left in the middle");
+        }
+        ok(alore_step(n.run, NULL, 1, NULL) == ALORE_OK, "%s", n.ctx.error.text);
+    }
+    t_net_close(&n);
+}
+
 /* Export, load, and what a wrong adapter is told. */
 static void t_adapters(void)
 {
@@ -6619,6 +6666,19 @@ static void t_adapters(void)
         ok(alore_merge(n.model, n.base, w, NULL, &merged, NULL) == ALORE_ERR_NONFINITE && !merged &&
                strstr(n.ctx.error.text, "head.bias"), "%s", n.ctx.error.text);
         head[2] = kept;
+        static const char *const turned[] = {"blocks.1.attn.qkv.lora.k.A", "head.weight", "alore.S"};
+        for (int k = 0; k < 3; ++k) { /* as many numbers in another shape */
+            alore_weights *bad = t_copy(&n.ctx, w, turned[k]);
+            alore_tensor t = *alore_weights_find(w, turned[k]);
+            const uint64_t dims[2] = {t.dims[t.rank - 1], t.dims[0] * (t.rank > 2 ? t.dims[1] : 1)};
+            t.rank = 2;
+            t.dims = dims;
+            ok(alore_weights_add(bad, &t) == ALORE_OK && alore_run_load(n.run, bad) == ALORE_ERR_SHAPE &&
+                   strstr(n.ctx.error.text, turned[k]) && strstr(n.ctx.error.text, "], the adapter ["), "%s: %s",
+               turned[k], n.ctx.error.text);
+            ok(alore_merge(n.model, n.base, bad, NULL, &merged, NULL) == ALORE_ERR_SHAPE && !merged, "%s merges",
+               turned[k]);
+        }
         t_random_tensor(w, "blocks.0.attn.qkv.lora.extra", alore_dims(2, 0, 0, 0), 1, 0, 1);
         ok(alore_run_load(n.run, w) == ALORE_ERR_NAME && strstr(n.ctx.error.text, "extra"), "%s",
            n.ctx.error.text);
@@ -6920,6 +6980,16 @@ static void t_merge_types(void)
             ok((double)report.worst_lost < 4 * most[k] &&
                    (double)report.worst_lost > most[k] / 4096,
                "lost %g", (double)report.worst_lost);
+            if (k == 1) { /* what the type cannot hold is no file that can be read */
+                float *a = (float *)alore_weights_data(adapter, "blocks.1.attn.qkv.lora.A");
+                const float was = *a;
+                alore_weights *large = NULL;
+                *a = 1e9f;
+                ok(alore_merge(n.model, n.base, adapter, &o, &large, NULL) == ALORE_ERR_NONFINITE && !large &&
+                       strstr(n.ctx.error.text, "blocks.1.attn.qkv.weight: number ") &&
+                       strstr(n.ctx.error.text, "too large for F16"), "%s", n.ctx.error.text);
+                *a = was;
+            }
             o.tolerance = 1e-6f;
             alore_status s = alore_merge(n.model, n.base, adapter, &o, &merged, NULL);
             ok(k ? s == ALORE_ERR_TOLERANCE : s == ALORE_OK, "tolerance: %s", n.ctx.error.text);
@@ -6990,7 +7060,7 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
     alore_model *m = NULL;
     alore_plan *p = NULL;
     alore_run *run = NULL;
-    alore_weights *base = NULL, *packed = NULL, *adapter = NULL, *lora = NULL;
+    alore_weights *base = NULL, *packed = NULL, *adapter = NULL, *lora = NULL, *part = NULL;
     alore_plan_opts o = ALORE_ZERO;
     alore_status s;
     o.train = true;
@@ -7011,7 +7081,13 @@ static alore_status t_whole_life(alore_ctx *ctx, alore_weights **merged)
     if (s == ALORE_OK) s = alore_run_export(run, &adapter);
     if (s == ALORE_OK) s = alore_merge(m, base, adapter, NULL, merged, NULL);
     if (s == ALORE_OK) s = alore_weights_save(*merged, "build/oom_out.safetensors");
-    (void)lora;
+    if (s == ALORE_OK)
+        s = t_vit(ctx, "vit:img=8x8,patch=8,dim=8,depth=2,heads=2,hidden=8,classes=3", "alore:rank=1,experts=2@qkv#0", 0,
+                  &m);
+    if (s == ALORE_OK) s = alore_plan_create(m, NULL, &p);
+    if (s == ALORE_OK) s = alore_run_create(p, base, &run);
+    if (s == ALORE_OK) s = alore_run_export(run, &part);
+    if (s == ALORE_OK) s = alore_export_lora(m, base, part, &lora);
     return s;
 }
 
@@ -8343,6 +8419,26 @@ static void t_cli_errors(void)
      "--attach: either --attach or --adapter"},
     {2, "export --weights base.safetensors --adapter a.st --as onnx --out ex",
      "--as: 'onnx' is none of peft|lora"},
+    {2, "export --weights base.safetensors --backbone nonsense --adapter base.safetensors --as lora --out ex",
+     "--backbone: backbone \"nonsense\" is neither"},
+    {2, "eval --weights base.safetensors --data io.safetensors --head-init zero",
+     "--head-init: only training makes a new head; eval allows keep"},
+    {2, "plan --backbone vit_tiny_patch16_224 --train --precision i8",
+     "--precision: i8 is for inference; plan --train allows f32 and bf16"},
+    {2, "help convert",
+     "convert: not in this version"},
+    {2, "TRAIN --checkpoint z.st",
+     "--checkpoint: z.st is what --out writes"},
+    {2, "TRAIN --log ./base.safetensors",
+     "--log: ./base.safetensors is read, too"},
+    {2, "TRAIN --out ./base.safetensors",
+     "--out: ./base.safetensors is read, too"},
+    {2, "predict --weights base.safetensors --data io.safetensors --out io.safetensors",
+     "--out: io.safetensors is read, too"},
+    {2, "TRAIN --checkpoint io.safetensors",
+     "--checkpoint: io.safetensors is read, too"},
+    {1, "TRAIN --checkpoint gone/c --log gone/l",
+     "gone/c: cannot be written: No such file or directory"},
     {2, "count --attach x",
      "--attach: \"x\" is not method:key=value@target"},
     {1, "info nofile",
@@ -8539,6 +8635,15 @@ static void t_cli_resume(void)
                 "./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q --resume c && mv z.st a.st && "
                 "./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q && cmp z.st a.st && rm z.st"),
        "resumed: %s%s", t_wrote("out"), t_wrote("err"));
+    for (int keep = 0; keep < 2; ++keep) /* the best adapter is in a checkpoint of --keep best alone */
+        ok_cli(!t_shell("./alore " T_TRAIN " --val io.safetensors --batch 2 --steps 3 -q --checkpoint k --keep %s && "
+                        "./alore " T_TRAIN " --val io.safetensors --batch 2 --steps 3 -q --resume k --keep best --json",
+                        keep ? "best" : "last") &&
+                   strstr(t_wrote("out"), "\"count\":3}") && !strstr(t_wrote("out"), "\"count\":0"),
+               "resumed with --keep best: %s", t_wrote("out"));
+    ok_cli(!t_shell("rm z.st; LC_ALL=C sed s/__metadata__/__metadatum_/ k >l && test $(wc -c <k) = $(wc -c <l)") &&
+               t_shell("./alore " T_TRAIN " --val io.safetensors --batch 2 --steps 9 -q --resume l --keep best") == 1 &&
+               strstr(t_wrote("err"), "alore: l: ") && !t_exists("z.st"), "a damaged best adapter");
     static const char *const other[] = {"--batch 3", "--batch 2 --seed 9", "--batch 2 --attach lora@qkv"};
     for (size_t i = 0; i < 3; ++i)
         ok_cli(t_shell("./alore " T_TRAIN " %s --steps 6 -q --resume c", other[i]) != 0 && !t_exists("z.st"),
@@ -8554,6 +8659,14 @@ static void t_cli_saving(void)
     ok_cli(!t_shell("cmp z.st old && ! ls | grep -e tmp -e part"), "%s%s", t_wrote("out"), t_wrote("err"));
     ok_cli(t_shell("./alore info base.safetensors >/dev/full") == 1, "info to a full device");
     ok_cli(t_shell("./alore " T_TRAIN "/no/such/folder --steps 1 -q") == 1, "no folder");
+    /* what is done is kept though the log or the last checkpoint finds no room */
+    ok_cli(t_shell("rm z.st; ./alore " T_TRAIN " --steps 1 -q --log /dev/full") == 1 &&
+               strstr(t_wrote("err"), "--log: ") && !t_shell("cmp z.st old"), "a full log");
+    ok_cli(t_shell("rm z.st; trap '' XFSZ; ulimit -f 16; ./alore " T_TRAIN " --steps 1 -q --checkpoint c") == 1 &&
+               strstr(t_wrote("err"), "c: cannot be written") && !t_shell("cmp z.st old && ! test -e c"),
+           "no room for the last checkpoint");
+    ok_cli(t_shell("mkfifo f; ./alore " T_TRAIN " --steps 1 -q --out f") == 1 && !t_shell("test -p f"),
+           "a pipe was replaced");
 }
 
 /* Merge: certificate, types, the same logits; an adapter of another base is refused. */
@@ -8571,8 +8684,12 @@ static void t_cli_merge(void)
     for (size_t i = 0; i < 3; ++i)
         ok_cli(!t_shell("./alore merge --weights base.safetensors --adapter z.st --out %s.st --dtype %s -q && "
                     "./alore info %s.st --json", types[i], types[i], types[i]), "%s", t_wrote("err"));
-    ok_cli(t_shell("./alore merge --weights base.safetensors --adapter z.st --out bad.st --dtype bf16 "
-               "--tolerance 1e-6 -q") == 1 && !t_exists("bad.st"), "%s", t_wrote("err"));
+    static const char *const tight[] = {"1e-6", "0", "1e-60"};
+    for (size_t i = 0; i < 3; ++i)
+        ok_cli(t_shell("./alore merge --weights base.safetensors --adapter z.st --out bad.st --dtype bf16 "
+                       "--tolerance %s -q", tight[i]) == 1 && !t_exists("bad.st"), "%s", t_wrote("err"));
+    ok_cli(!t_shell("cp base.safetensors in.st && ./alore merge --weights in.st --adapter z.st --out in.st -q && "
+                    "cmp in.st m.st"), "in place: %s%s", t_wrote("out"), t_wrote("err"));
     ok_cli(t_shell("./alore eval --weights m.st --adapter z.st --data io.safetensors -q") == 1 &&
            strstr(t_wrote("err"), "any-base"), "%s", t_wrote("err"));
     ok_cli(!t_shell("./alore eval --weights m.st --adapter z.st --data io.safetensors --any-base -q"), "%s",
@@ -9394,7 +9511,7 @@ static const t_row t_rows[] = {
     T(plan_fused) T(plan_views) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
-    T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
+    T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps) T(steps_small)
     T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
     T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent) T(merge_types)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)

@@ -226,13 +226,23 @@ static bool bytes_write(void *user, const void *data, size_t count)
     return true;
 }
 
-/* Write a file beside its place and rename it there. */
-static int save(app *a, const char *path, const bytes *b)
+static bool write_out(void *user, const void *data, size_t count)
 {
-    char *part = text_of(a, "%s.part%ld", path, (long)getpid());
-    FILE *f = fopen(part, "wb");
-    if (!f) return fail(a, 1, path, "cannot be written: %s", strerror(errno));
-    bool good = !b->count || fwrite(b->data, 1, b->count, f) == b->count;
+    return !count || fwrite(data, 1, count, (FILE *)user) == count;
+}
+
+/* Begin a file beside its place, or NULL with the message set. */
+static FILE *save_open(app *a, const char *path, const char **part)
+{
+    *part = text_of(a, "%s.part%ld", path, (long)getpid());
+    FILE *f = fopen(*part, "wb");
+    if (!f) fail(a, 1, path, "cannot be written: %s", strerror(errno));
+    return f;
+}
+
+/* End it: rename it to its place, or remove it where not all of it is good. */
+static int save_close(app *a, FILE *f, const char *path, const char *part, bool good)
+{
     if (fclose(f)) good = false;
     if (good && !rename(part, path)) return 0;
     fail(a, 1, path, "cannot be written: %s", strerror(errno));
@@ -240,15 +250,31 @@ static int save(app *a, const char *path, const bytes *b)
     return 1;
 }
 
-/* Work of hours must not end at a folder that is not there. */
+/* Work of hours must not end at a place where no file can be renamed to, or where another file is. */
 static int check_out(app *a)
 {
-    const char *out = a->set.out, *slash = strrchr(out, '/');
-    char *folder = text_of(a, "%.*s", slash ? (int)(slash - out) + 1 : 1, slash ? out : ".");
-    struct stat info;
-    if (!stat(out, &info) && S_ISDIR(info.st_mode)) return fail(a, 1, out, "is a folder");
-    if (!access(folder, W_OK)) return 0;
-    return fail(a, 1, out, "cannot be written: %s", strerror(errno));
+    static const char *const names[] = {"--out", "--checkpoint", "--scores", "--supernet", "--log"};
+    const settings *s = &a->set;
+    const char *const outs[] = {s->out, s->checkpoint, s->scores, s->supernet, s->log};
+    const bool merge = a->command->bit == C_MERGE; /* may be in place, as may checkpoints and adapters */
+    const char *const ins[] = {merge ? NULL : s->weights, s->data, s->val, s->init_adapter, s->resume};
+    struct stat info, other;
+    for (int i = 0; i < 5; ++i) {
+        const char *out = outs[i], *slash = out ? strrchr(out, '/') : NULL;
+        const bool there = out && !stat(out, &info), log = i == 4;
+        for (int k = 0; k < i; ++k)
+            if (out && outs[k] && !strcmp(out, outs[k]))
+                return fail(a, 2, names[i], "%s is what %s writes", out, names[k]);
+        for (int k = 0; k < (log ? 5 : 3) && there; ++k)
+            if (ins[k] && !stat(ins[k], &other) && info.st_dev == other.st_dev && info.st_ino == other.st_ino)
+                return fail(a, 2, names[i], "%s is read, too", out);
+        if (!out || log) continue;
+        if (there && S_ISDIR(info.st_mode)) return fail(a, 1, out, "is a folder");
+        if (there && !S_ISREG(info.st_mode)) return fail(a, 1, out, "is no file that can be replaced");
+        if (access(text_of(a, "%.*s", slash ? (int)(slash - out) + 1 : 1, slash ? out : "."), W_OK))
+            return fail(a, 1, out, "cannot be written: %s", strerror(errno));
+    }
+    return 0;
 }
 
 /* ---- Results: lines, or one JSON object ------------------------------------- */
@@ -481,8 +507,9 @@ static const option options[] = {
     {"--names", "timm|hf4|hf5", WORD, AT(names), 0, 0, NULL, C_EXPORT,
      "of the modules for PEFT: timm's, or those of a ViT in transformers 4 or 5; else the base file's"},
     {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
-    {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, ""},
-    {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL, ""},
+    {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, "the CPU's kernels"},
+    {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL,
+     "of products with frozen weights; i8 for inference alone"},
     {"--seed", "N", SEED, AT(seed), 0, 0, "0", C_ALL, "of everything that is drawn"},
     {"--memory", "BYTES[K|M|G]", BYTES, AT(memory), 0, 0, NULL, C_ALL, "refuse or recompute to fit"},
     {"--json", NULL, FLAG, AT(json), 0, 0, NULL, C_ALL, "results as one JSON object"},
@@ -653,8 +680,9 @@ static int check_options(app *a)
         if (!is_given(a, name) && !(s->init_adapter && !strcmp(name, "--attach")))
             return fail(a, 2, name, "missing; alore %s %s", a->command->name, a->command->usage);
     if (!alore_isa_name((alore_isa)s->isa)) return fail(a, 2, "--isa", "this CPU or build has not got it");
-    if (s->precision == 2 && a->command->bit & (C_TRAIN | C_SEARCH))
-        return fail(a, 2, "--precision", "i8 is for inference; %s allows f32 and bf16", a->command->name);
+    if (s->precision == 2 && (s->train || a->command->bit & (C_TRAIN | C_SEARCH)))
+        return fail(a, 2, "--precision", "i8 is for inference; %s%s allows f32 and bf16", a->command->name,
+                    s->train ? " --train" : "");
     if (s->attach && s->adapter) return fail(a, 2, "--attach", "either --attach or --adapter");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
@@ -851,7 +879,8 @@ static int keep_experts(app *a, network *n)
         bool counts = false;
         for (size_t k = 0; k < sizeof of / sizeof *of; ++k)
             counts = counts || (length > strlen(of[k]) && !strcmp(t.name + length - strlen(of[k]), of[k]));
-        const size_t experts = counts && t.rank ? (size_t)t.dims[0] : 0, each = experts ? t.bytes / experts : 0;
+        const size_t experts = counts && t.bytes && t.rank ? (size_t)t.dims[0] : 0;
+        const size_t each = experts ? t.bytes / experts : 0;
         if (experts && (size_t)most >= experts)
             return fail(a, 1, "--experts", "%s has experts 0 to %zu, not %ld", t.name, experts - 1, most);
         char *data = experts ? (char *)take(a, 1, t.bytes) : NULL;
@@ -986,6 +1015,8 @@ static int settle_head(app *a, network *n, const data_set *d, bool may)
     if (want != has && (!may || forbidden))
         return fail(a, 1, s->weights, "its head has %d classes, not %d, and %s", has, want,
                     forbidden ? "--head-init keep forbids a new one" : "only training makes a new one");
+    if (!may && asked)
+        return fail(a, 2, "--head-init", "only training makes a new head; %s allows keep", a->command->name);
     if (!may)
         return fail(a, 1, s->weights,
                     "its head is for '%.120s', the data for '%.120s', and only training "
@@ -1455,28 +1486,55 @@ static int make_adapter(trainer *t, alore_weights **out)
     return describe(t->a, &t->n, labels, t->data.text, *out);
 }
 
-/* A checkpoint: the library's bytes, the best adapter so far, the bits of its top-1, and
- * the lengths of both, lowest byte first. */
+/* FNV-1a, on from `sum`: the library's checksum ends where its bytes do. */
+static uint64_t checksum(uint64_t sum, const unsigned char *data, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) sum = (sum ^ data[i]) * UINT64_C(0x100000001b3);
+    return sum;
+}
+
+enum { TAIL = 32 };
+
+/* A checkpoint: the library's bytes, the best adapter so far, and a tail of words, lowest byte first: the bits of
+ * its top-1, the lengths of both, and a checksum of what is behind the library's bytes. */
 static int write_checkpoint(trainer *t)
 {
-    bytes b = {NULL, 0, 0};
-    alore_writer w = {bytes_write, NULL};
-    uint64_t tail[3];
-    unsigned char text[24];
-    w.user = &b;
-    if (alore_checkpoint_write(t->m.run, t->tag, &w)) {
-        free(b.data);
-        return fail_library(t->a, 1, t->a->set.checkpoint);
+    const char *path = t->a->set.checkpoint, *part;
+    FILE *f = save_open(t->a, path, &part);
+    alore_writer w = {write_out, NULL};
+    uint64_t words[4] = {0, t->best.count, 0, checksum(0, t->best.data, t->best.count)};
+    unsigned char tail[TAIL];
+    w.user = f;
+    if (!f) return 1;
+    bool good = !alore_checkpoint_write(t->m.run, t->tag, &w);
+    words[2] = (uint64_t)ftello(f);
+    memcpy(words, &t->best_top1, sizeof t->best_top1);
+    for (int i = 0; i < TAIL; ++i) {
+        if (i == 24) words[3] = checksum(words[3], tail, 24);
+        tail[i] = (unsigned char)(words[i / 8] >> 8 * (i % 8));
     }
-    memcpy(tail, &t->best_top1, sizeof t->best_top1);
-    tail[1] = t->best.count;
-    tail[2] = b.count;
-    for (int i = 0; i < 24; ++i) text[i] = (unsigned char)(tail[i / 8] >> 8 * (i % 8));
-    bool good = bytes_write(&b, t->best.data, t->best.count) && bytes_write(&b, text, 24);
-    int rc = good ? save(t->a, t->a->set.checkpoint, &b)
-                  : fail(t->a, 1, "memory", "no room for a checkpoint of %zu bytes", b.count);
-    free(b.data);
-    return rc;
+    good = good && write_out(f, t->best.data, t->best.count) && write_out(f, tail, TAIL);
+    return save_close(t->a, f, path, part, good);
+}
+
+static int take_checkpoint(trainer *t, const char *path, const unsigned char *file, size_t count)
+{
+    uint64_t words[4] = {0, 0, 0, 0};
+    const size_t first = count < TAIL ? 0 : count - TAIL;
+    for (size_t i = TAIL; first && i-- > 0;) words[i / 8] = words[i / 8] << 8 | file[first + i];
+    const size_t best = words[1] < first ? (size_t)words[1] : first;
+    if (!first || words[1] != best || words[2] != first - best)
+        return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
+    if (words[3] != checksum(checksum(0, file + first - best, best), file + first, 24))
+        return fail(t->a, 1, path, "the checkpoint is damaged: the checksum of its best adapter is wrong");
+    if (alore_checkpoint_read(t->m.run, t->tag, file, first - best)) return fail_library(t->a, 1, path);
+    if (!bytes_write(&t->best, file + first - best, best))
+        return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
+    if (best) memcpy(&t->best_top1, words, sizeof t->best_top1); /* else no later one would beat it */
+    t->step = t->m.run->step;
+    if (t->step <= t->steps) return 0;
+    return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for", (unsigned long long)t->step,
+                (unsigned long long)t->steps);
 }
 
 static int read_checkpoint(trainer *t)
@@ -1484,21 +1542,11 @@ static int read_checkpoint(trainer *t)
     const char *path = t->a->set.resume;
     char why[IMG_WHY];
     unsigned char *file = NULL;
-    uint64_t tail[3] = {0, 0, 0};
     size_t count = 0;
     if (!img_file(path, &file, &count, why)) return fail(t->a, 1, path, "%s", why);
-    if (!own(t->a, file)) return 1;
-    for (size_t i = 24; count >= 24 && i-- > 0;) tail[i / 8] = tail[i / 8] << 8 | file[count - 24 + i];
-    if (count < 24 || tail[1] > count - 24 || tail[2] != count - 24 - tail[1])
-        return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
-    if (alore_checkpoint_read(t->m.run, t->tag, file, (size_t)tail[2])) return fail_library(t->a, 1, path);
-    memcpy(&t->best_top1, tail, sizeof t->best_top1);
-    if (!bytes_write(&t->best, file + tail[2], (size_t)tail[1]))
-        return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
-    t->step = t->m.run->step;
-    if (t->step <= t->steps) return 0;
-    return fail(t->a, 1, path, "%llu steps are done, only %llu are asked for", (unsigned long long)t->step,
-                (unsigned long long)t->steps);
+    const int rc = take_checkpoint(t, path, file, count);
+    free(file);
+    return rc;
 }
 
 /* Where both sets name their classes they must agree, or labels mean other things. */
@@ -1628,31 +1676,43 @@ static void write_log(trainer *t, float lr, float norm, double rate)
     fflush(t->log);
 }
 
-static int train_step(trainer *t)
+/* The batches of the next step, forward and backward: their mean loss, and how many items they have. */
+static int step_batches(trainer *t, uint64_t *items)
+{
+    const uint64_t per_step = (uint64_t)t->a->set.accumulate, first = t->step * per_step;
+    const uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
+    double sum = 0;
+    int rc = 0;
+    for (uint64_t b = first; b < last && !rc; ++b) rc = train_batch(t, b, &sum);
+    *items = (last - first) * (uint64_t)t->a->set.batch;
+    t->loss = sum / (double)*items;
+    return rc;
+}
+
+/* The optimiser's step behind them; what was done since `start` is logged and told. */
+static int step_end(trainer *t, const char *what, uint64_t items, double start)
 {
     app *a = t->a;
-    uint64_t per_step = (uint64_t)a->set.accumulate, first = t->step * per_step;
-    uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
-    double sum = 0, start = now();
     float norm = 0, lr = alore_lr(&t->schedule, (int)t->step);
+    const uint64_t left = t->batches - t->first_step * (uint64_t)a->set.accumulate;
     char note[80];
-    for (uint64_t b = first; b < last; ++b) {
-        int rc = train_batch(t, b, &sum);
-        if (rc) return rc;
-    }
-    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, "train");
-    uint64_t items = (last - first) * (uint64_t)a->set.batch;
+    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, what);
     t->items += items;
-    t->loss = sum / (double)items;
     ++t->step;
-    double took = now() - start;
+    const double took = now() - start;
     if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
     snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss,
              (double)lr);
-    progress(a, "train", (double)t->items,
-             (double)(t->batches - t->first_step * per_step) * (double)a->set.batch, t->start + t->spent,
-             note);
+    progress(a, what, (double)t->items, (double)left * (double)a->set.batch, t->start + t->spent, note);
     return 0;
+}
+
+static int train_step(trainer *t)
+{
+    const double start = now();
+    uint64_t items;
+    const int rc = step_batches(t, &items);
+    return rc ? rc : step_end(t, "train", items, start);
 }
 
 /* Evaluate on --val with the parameters of now, and keep them if they are best. */
@@ -1704,14 +1764,11 @@ static int train_loop(trainer *t)
         rc = train_step(t);
         bool end = t->step == t->steps;
         if (!rc && s->val && (end || pass_ended(t))) rc = validate(t);
-        if (!rc && s->checkpoint && (end || (s->every && t->step % (uint64_t)s->every == 0)))
-            rc = write_checkpoint(t);
+        if (!rc && !end && s->every && t->step % (uint64_t)s->every == 0) rc = write_checkpoint(t);
     }
     if (!rc && s->val && t->first_step == t->steps) rc = validate(t);
-    if (!rc && s->checkpoint && t->first_step == t->steps) rc = write_checkpoint(t);
     t->spent = now() - t->start - t->spent;
     end_line(a);
-    if (t->log && fclose(t->log) && !rc) rc = fail(a, 1, s->log, "cannot be written: %s", strerror(errno));
     return rc;
 }
 
@@ -1719,6 +1776,8 @@ static int train_loop(trainer *t)
 static int write_adapter(trainer *t)
 {
     alore_weights *adapter = NULL;
+    const char *part;
+    FILE *f;
     int rc = 0;
     if (t->best.count) {
         if (!t->score.count) {
@@ -1727,10 +1786,23 @@ static int write_adapter(trainer *t)
                 return fail_library(t->a, 1, "--resume");
             rc = evaluate(t->a, &t->n, &t->v, &t->val, &t->score);
         }
-        return rc ? rc : save(t->a, t->a->set.out, &t->best);
+        if (rc || !(f = save_open(t->a, t->a->set.out, &part))) return 1;
+        return save_close(t->a, f, t->a->set.out, part, write_out(f, t->best.data, t->best.count));
     }
     rc = make_adapter(t, &adapter);
     if (!rc && alore_weights_save(adapter, t->a->set.out)) rc = fail_library(t->a, 1, t->a->set.out);
+    return rc;
+}
+
+/* All that stands at the end. Of adapter, checkpoint and log each is written whatever happens to the others. */
+static int write_results(trainer *t)
+{
+    app *a = t->a;
+    int rc = write_adapter(t);
+    if (a->set.checkpoint && write_checkpoint(t)) rc = 1;
+    const bool bad = t->log && ferror(t->log);
+    if (t->log && (fclose(t->log) || bad)) rc = fail(a, 1, "--log", "not all of it could be written");
+    t->log = NULL;
     return rc;
 }
 
@@ -1759,7 +1831,7 @@ static int run_train(app *a)
     t->a = a;
     int rc = open_training(t);
     if (!rc) rc = train_loop(t);
-    if (!rc) rc = write_adapter(t);
+    if (!rc) rc = write_results(t);
     if (!rc) put_training(t);
     data_close(&t->data.data);
     data_close(&t->val.data);
@@ -1774,13 +1846,9 @@ static int run_train(app *a)
 static int merged_metadata(app *a, const network *n, alore_weights *w)
 {
     char backbone[256];
-    const char *key, *value, *steps = meta(n->adapter, "alore.transform");
+    const char *value, *steps = meta(n->adapter, "alore.transform");
     bool head = head_rows(n->adapter) > 0, other = head_rows(n->adapter) != head_rows(n->file);
-    alore_status status = ALORE_OK;
-    for (int i = 0; !status && i < alore_weights_meta_count(n->file); ++i) {
-        alore_weights_meta_at(n->file, i, &key, &value);
-        status = alore_weights_set_meta(w, key, value);
-    }
+    alore_status status = names_copy_meta(w, n->file) ? ALORE_OK : ALORE_ERR_MEMORY;
     alore_vit_text(&n->config, backbone, sizeof backbone);
     if (!status && (!meta(n->file, "alore.backbone") || (head && other)))
         status = alore_weights_set_meta(w, "alore.backbone", backbone);
@@ -1806,7 +1874,7 @@ static int run_merge(app *a)
     if (rc) return rc;
     o.convert = is_given(a, "--dtype");
     o.dtype = types[a->set.dtype];
-    if (is_given(a, "--tolerance")) o.tolerance = a->set.tolerance > 0 ? (float)a->set.tolerance : FLT_MIN;
+    if (is_given(a, "--tolerance")) o.tolerance = fmaxf((float)a->set.tolerance, FLT_MIN); /* 0: another meaning */
     if (alore_merge(model, n.base, n.start, &o, &merged, &c)) return fail_library(a, 1, "merge");
     if ((rc = merged_metadata(a, &n, merged))) return rc;
     char why[IMG_WHY];
@@ -1904,7 +1972,8 @@ static int run_export(app *a)
     if (!rc && !a->set.as) rc = settle_head(a, &n, NULL, false);
     if (!rc && !a->set.as) return export_peft(a, &n);
     if (!rc) rc = as_lora(a, &n, model);
-    const char *path = rc ? NULL : export_path(a);
+    if (rc) return rc;
+    const char *path = export_path(a);
     if (!path) return 1;
     if (alore_weights_save(n.start, path)) return fail_library(a, 1, path);
     report r = put_begin(a);
@@ -2151,7 +2220,6 @@ static int write_spt(spt *x)
     app *a = t->a;
     machine m = {NULL, NULL, NULL};
     alore_weights *w = NULL, *out = NULL;
-    const char *key, *value;
     int rc = make_machine(a, &t->n, x->rules, false, 1, &m);
     if (!rc && (alore_run_export(m.run, &w) || alore_weights_create(&a->ctx, &out)))
         rc = fail_library(a, 1, "adapter");
@@ -2164,10 +2232,7 @@ static int write_spt(spt *x)
         else if (alore_weights_add(out, &e))
             rc = fail_library(a, 1, e.name);
     }
-    for (int i = 0; !rc && i < alore_weights_meta_count(w); ++i) {
-        alore_weights_meta_at(w, i, &key, &value);
-        if (alore_weights_set_meta(out, key, value)) rc = fail_library(a, 1, key);
-    }
+    if (!rc && !names_copy_meta(out, w)) rc = fail_library(a, 1, "memory");
     if (!rc)
         rc = describe(a, &t->n, t->data.data.names ? t->data.data.names : t->n.labels, t->data.text, out);
     if (!rc && alore_run_load(m.run, out)) rc = fail_library(a, 1, "adapter");
@@ -2250,32 +2315,16 @@ static int open_space(glora *g, const machine *m)
 static int super_step(glora *g)
 {
     trainer *t = g->t;
-    app *a = t->a;
-    const uint64_t per_step = (uint64_t)a->set.accumulate, first = t->step * per_step;
-    const uint64_t last = first + per_step < t->batches ? first + per_step : t->batches;
     const double start = now();
-    double sum = 0;
-    float norm = 0, lr = alore_lr(&t->schedule, (int)t->step);
-    int rc = 0;
-    char note[80];
+    uint64_t items;
     memcpy(g->held, g->params, g->count * sizeof *g->held);
-    search_draw(&g->space, a->set.seed, t->step, g->genes);
+    search_draw(&g->space, t->a->set.seed, t->step, g->genes);
     search_dress(&g->space, g->genes, g->held, g->params);
-    for (uint64_t b = first; b < last && !rc; ++b) rc = train_batch(t, b, &sum);
+    const int rc = step_batches(t, &items);
     if (rc) return rc;
     search_undress(&g->space, g->genes, alore_grads(t->m.run, NULL));
     memcpy(g->params, g->held, g->count * sizeof *g->held);
-    if (alore_step(t->m.run, &t->opts, lr, &norm)) return fail_library(a, 1, "search");
-    const uint64_t items = (last - first) * (uint64_t)a->set.batch;
-    t->items += items;
-    t->loss = sum / (double)items;
-    ++t->step;
-    const double took = now() - start;
-    if (t->log) write_log(t, lr, norm, (double)items / (took > 1e-9 ? took : 1e-9));
-    snprintf(note, sizeof note, "  step %llu  loss %.4f  lr %.3g", (unsigned long long)t->step, t->loss,
-             (double)lr);
-    progress(a, "supernet", (double)t->items, (double)t->batches * (double)a->set.batch, t->start, note);
-    return 0;
+    return step_end(t, "supernet", items, start);
 }
 
 /* Train the supernet, and give it to the run that evaluates. */
@@ -2453,7 +2502,7 @@ static int finish_subnet(glora *g)
     rc = make_machine(a, &f->n, g->rules, true, (int)a->set.batch, &f->m);
     if (!rc) rc = make_machine(a, &f->n, g->rules, false, (int)a->set.batch, &f->v);
     if (!rc) rc = train_loop(f);
-    return rc ? rc : write_adapter(f);
+    return rc ? rc : write_results(f);
 }
 
 static void put_glora(const glora *g)
@@ -2588,11 +2637,6 @@ static int run_sites(app *a)
     return 0;
 }
 
-static bool write_out(void *user, const void *data, size_t count)
-{
-    return fwrite(data, 1, count, (FILE *)user) == count;
-}
-
 /* Is there a rule that is no unfreeze? */
 static bool names_method(const char *rules)
 {
@@ -2625,7 +2669,7 @@ static int put_costs(app *a, report *r, const network *n, const char *rules)
 {
     char *text = text_of(a, "%s", rules);
     double bare = 0;
-    int rc = text ? 0 : 1;
+    int rc = 0;
     if (!r->json)
         printf("\n%-44s %12s %14s %8s %14s\n", "of this", "parameters", "FLOPs", "share", "bytes");
     put_open(r, "methods", '[');
@@ -3068,6 +3112,7 @@ static int run_help(app *a)
     const alore_method *m;
     if (a->operand) {
         const command *c = find_command(a->operand);
+        if (c && !c->run) return fail(a, 2, a->operand, "not in this version");
         if (c) return help_command(c), 0;
         if ((m = alore_method_find(&a->ctx, a->operand))) return help_method(a, m);
     } else
