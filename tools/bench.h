@@ -29,7 +29,8 @@ enum {
     BENCH_ROWS = 96,
     BENCH_CALLS = 512,   /* most of a sample */
     BENCH_BURSTS = 1024, /* of a type that are remembered */
-    BENCH_THREADS = 256  /* most that a burst uses */
+    BENCH_THREADS = 256, /* most that a burst uses */
+    BENCH_ITEMS = 2 * BENCH_THREADS /* most of a cached batch */
 };
 
 #define BENCH_NEAR 0.92 /* of the best burst: the machine was free */
@@ -66,6 +67,7 @@ typedef struct bench_row {
     double rate, low, high; /* GFLOP/s or GB/s */
     double share, peak;     /* of the row's own type, or of a copy */
     double each;            /* of a network: GFLOP an image */
+    double against;         /* of a network on all threads: times what one did; 0: not compared */
     int type;               /* of the peak; BENCH_TYPES: GB/s */
     int samples, kept;
 } bench_row;
@@ -724,23 +726,37 @@ static int bench_kernels(bench *b, bench_row rows[BENCH_ROWS]) {
 typedef struct bench_stepper {
     alore_run *run;
     bool train;
+    alore_cache cache;                     /* bound: steps begin behind what it holds */
+    uint32_t items[BENCH_ITEMS];
 } bench_stepper;
 
 static double bench_step(void *arg) {
-    const bench_stepper *s = (const bench_stepper *)arg;
+    bench_stepper *s = (bench_stepper *)arg;
     double start = bench_now();
-    if (s->train ? alore_backward(s->run, 0) : alore_forward(s->run, 0)) return -1;
+    if (s->cache.plan ? alore_backward_cached(s->run, &s->cache, s->items, 0)
+        : s->train    ? alore_backward(s->run, 0)
+                      : alore_forward(s->run, 0))
+        return -1;
     if (s->train && alore_step(s->run, NULL, 1e-3f, NULL)) return -1;
     return bench_now() - start;
 }
 
-/* Steps of a run, one warm-up first: images a second in `row`, and their share of the peak of all threads
- * by the plan's operations. b->least and b->most tell how many steps. */
-static bool bench_network(bench *b, const alore_plan *p, alore_run *run, bool train, int batch,
-                          bench_row *row) {
-    bench_stepper s = {run, train};
+/* A cache with room for the whole batch, which every step meets again. The caller frees its memory. */
+static inline alore_status bench_cache(bench_stepper *s, const alore_plan *p, int batch) {
+    const size_t bytes = alore_cache_bytes(p, ALORE_F32) * (size_t)batch;
+    void *memory = batch <= BENCH_ITEMS ? malloc(bytes) : NULL;
+    if (!memory) return ALORE_ERR_MEMORY;
+    for (int i = 0; i < batch; ++i) s->items[i] = (uint32_t)i;
+    alore_status status = alore_cache_bind(&s->cache, s->run, (uint32_t)batch, ALORE_F32, memory, bytes);
+    s->cache.memory = (unsigned char *)memory;
+    return status;
+}
+
+/* Steps, one warm-up first: images a second in `row`, and their share of the peak of all threads by the
+ * plan's operations. b->least and b->most tell how many steps. */
+static bool bench_network(bench *b, const alore_plan *p, bench_stepper *s, int batch, bench_row *row) {
     row->type = b->precision;
-    if (bench_step(&s) < 0 || !bench_measure(b, bench_step, &s, row)) return false;
+    if (bench_step(s) < 0 || !bench_measure(b, bench_step, s, row)) return false;
     bench_scale(row, batch);
     row->each = alore_plan_flops(p) * 1e-9;
     bench_share(b, row);
@@ -767,17 +783,16 @@ static inline uint64_t bench_peak_rss(void) {
 
 /* Answer each line of stdin with the seconds of one step, "q" or the end with the peak memory. Before the
  * first, when all is warm, comes the mean loss of the batch as the first step found it. */
-static inline bool bench_serve(alore_run *run, bool train, int batch) {
-    bench_stepper s = {run, train};
+static inline bool bench_serve(bench_stepper *s, int batch) {
     char line[64];
     double mean = 0;
-    if (bench_step(&s) < 0) return false;
-    const float *loss = alore_run_output(run, "loss");
+    if (bench_step(s) < 0) return false;
+    const float *loss = alore_run_output(s->run, "loss");
     for (int i = 0; loss && i < batch; ++i) mean += (double)loss[i] / batch;
     printf("READY %.9g\n", mean);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && line[0] != 'q') {
-        double t = bench_step(&s);
+        double t = bench_step(s);
         if (t < 0) return false;
         printf("%.6f\n", t);
         fflush(stdout);
