@@ -4,6 +4,7 @@
  *   build/bench --quick            a few seconds, small shapes
  *   build/bench --threads N        of the networks; kernels run on one
  *   build/bench --isa LEVEL        scalar, avx2, avx512 or neon, in place of the best
+ *   build/bench --only TEXT        rows with this in their name
  *   build/bench --out FOLDER       where the two files go (build)
  *
  * How a row is measured stands in tools/bench.h, which `alore bench` uses, too. */
@@ -18,7 +19,7 @@ static const char *const image_unit = "images/s";
 typedef struct net_case {
     const char *backbone, *what, *rules; /* rules "": forward */
     int precision, threads, batch;       /* 0: as many as asked for; two for each of them */
-    bool quick, cached;                  /* in a quick run only; from the second pass over the same images on */
+    bool quick, cached; /* in a quick run only; from the second pass over the same images on */
 } net_case;
 
 #define MICRO "vit:img=32x32,patch=4,dim=64,depth=6,heads=2,classes=10"
@@ -96,8 +97,9 @@ static bool run_net(bench *b, const net_case *n, int most, bench_row *row) {
                    (size_t)batch * 3 * (size_t)(c.height * c.width), 0, 1, 5);
     }
     if (!s && n->cached) s = bench_cache(&step, p, batch);
-    snprintf(row->name, sizeof row->name, "%s %s %s b%d t%d", n->backbone[3] == ':' ? "vit_micro" : n->backbone,
-             n->what, bench_types[n->precision], batch, b->threads);
+    snprintf(row->name, sizeof row->name, "%s %s %s b%d t%d",
+             n->backbone[3] == ':' ? "vit_micro" : n->backbone, n->what, bench_types[n->precision], batch,
+             b->threads);
     bool good = !s && bench_network(b, p, &step, batch, row);
     if (!good) bench_fail(b, row->name, alore_last_error(&ctx)->text);
     free(step.cache.memory);
@@ -174,7 +176,7 @@ static void tell(void *user, const char *what, int done, int total) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "bench [--quick] [--threads N] [--isa LEVEL] [--out FOLDER]\n");
+    fprintf(stderr, "bench [--quick] [--threads N] [--isa LEVEL] [--only TEXT] [--out FOLDER]\n");
     return 2;
 }
 
@@ -200,6 +202,8 @@ int main(int argc, char **argv) {
             threads = strtol(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--isa") && i + 1 < argc && (one.isa = find_isa(argv[i + 1])) > 0)
             ++i;
+        else if (!strcmp(argv[i], "--only") && i + 1 < argc)
+            one.only = argv[++i];
         else if (!strcmp(argv[i], "--out") && i + 1 < argc)
             folder = argv[++i];
         else
@@ -233,11 +237,13 @@ int main(int argc, char **argv) {
     for (int i = 0; i < NETS && good; ++i) {
         const net_case *n = &nets[i];
         bench *b = n->threads == 1 ? &alone : &all;
+        if (one.only && !strstr(n->backbone, one.only) && !strstr(n->what, one.only)) continue;
         if (one.quick != n->quick || (n->threads == 1 && threads == 1)) continue;
         bench_row *row = &rows[count++];
         good = run_net(b, n, (int)threads, row);
         if (n->cached) row->share = 0; /* what is not done has no share */
-        if (i && threads > 1 && !n->threads && nets[i - 1].threads == 1) row->against = row->rate / row[-1].rate;
+        if (i && threads > 1 && !n->threads && nets[i - 1].threads == 1)
+            row->against = row->rate / row[-1].rate;
         if (good) print_row(row, true);
     }
     if (good && !save(folder, &one, &all, rows, kernels, count))

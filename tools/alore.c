@@ -2909,8 +2909,7 @@ static int run_network(app *a, bench *b)
     step.run = m.run;
     step.train = s->train;
     if (s->serve) return bench_serve(&step, (int)s->batch) ? 0 : fail_library(a, 1, "bench");
-    if (!bench_network(b, m.plan, &step, (int)s->batch, &row))
-        return fail_library(a, 1, "bench");
+    if (!bench_network(b, m.plan, &step, (int)s->batch, &row)) return fail_library(a, 1, "bench");
     end_line(a);
     report r = put_begin(a);
     put_real(&r, "images_per_second", row.rate);
