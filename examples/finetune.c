@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 
     /* 2. Then the network. At each site the builder asks the rules and weaves the
      *    adapters in. Errors wait for alore_model_finish. */
-    alore_weights *base, *data;
+    alore_weights *base, *packed, *data;
     alore_vit_config vit;
     snprintf(path, sizeof path, "%s/vit_micro.safetensors", folder);
     TRY(alore_weights_load(&ctx, path, &base));
@@ -76,7 +76,8 @@ int main(int argc, char **argv)
     alore_schedule schedule = ALORE_ZERO;
     snprintf(path, sizeof path, "%s/fashion.safetensors", folder);
     TRY(alore_weights_load(&ctx, path, &data));
-    TRY(alore_run_create(plan, base, &run));
+    TRY(alore_weights_pack(plan, base, NULL, &packed)); /* as kernels read them fastest */
+    TRY(alore_run_create(plan, packed, &run));
     TRY(alore_run_reset(run, 42));
     adamw.decay = 1e-4;
     schedule.kind = ALORE_COSINE;

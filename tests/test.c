@@ -8554,6 +8554,7 @@ static void t_cli_bench(void)
            t_keyed("\"gflops\":", 0, 1e5, 4) && t_keyed("\"gbs\":", 0, 1e5, 1) &&
            t_keyed("\"share\":", 0, 1.2, 5) && strstr(t_wrote("out"), "\"rows\":[{\"name\":\"gemm f32 ") &&
            strstr(t_wrote("out"), "\"skinny f32 197x192x16\"") &&
+           strstr(t_wrote("out"), "\"kron backward f32 197x768x768\"") &&
            strstr(t_wrote("out"), "\"attention forward f32 "),
        "kernels");
     for (int i = 0; i < 3; ++i) {

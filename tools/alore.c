@@ -2940,6 +2940,7 @@ static int run_network(app *a, bench *b)
     network n;
     machine m = {NULL, NULL, NULL};
     bench_row row = {0};
+    bench_stepper step = ALORE_ZERO;
     int rc = open_network(a, &n, NULL);
     if (!rc) rc = settle_head(a, &n, NULL, true);
     if (!rc && s->train && n.config.no_head)
@@ -2949,9 +2950,10 @@ static int run_network(app *a, bench *b)
     if (!rc) rc = make_machine(a, &n, s->attach, s->train, (int)s->batch, &m);
     if (!rc) rc = fill_batch(a, &n, &m);
     if (rc) return rc;
-    if (s->serve) return bench_serve(m.run, s->train, (int)s->batch) ? 0 : fail_library(a, 1, "bench");
-    if (!bench_network(b, m.plan, m.run, s->train, (int)s->batch, &row))
-        return fail_library(a, 1, "bench");
+    step.run = m.run;
+    step.train = s->train;
+    if (s->serve) return bench_serve(&step, (int)s->batch) ? 0 : fail_library(a, 1, "bench");
+    if (!bench_network(b, m.plan, &step, (int)s->batch, &row)) return fail_library(a, 1, "bench");
     end_line(a);
     report r = put_begin(a);
     put_real(&r, "images_per_second", row.rate);

@@ -27,9 +27,11 @@ enum {
     BENCH_PRECISIONS = 3, /* of these, those that the library computes in */
     BENCH_SAMPLES = 64,   /* most samples of a row */
     BENCH_ROWS = 96,
-    BENCH_CALLS = 512,   /* most of a sample */
-    BENCH_BURSTS = 1024, /* of a type that are remembered */
-    BENCH_THREADS = 256  /* most that a burst uses */
+    BENCH_PIECES = 16,              /* most records of a row */
+    BENCH_CALLS = 512,              /* most of a sample */
+    BENCH_BURSTS = 1024,            /* of a type that are remembered */
+    BENCH_THREADS = 256,            /* most that a burst uses */
+    BENCH_ITEMS = 2 * BENCH_THREADS /* most of a cached batch */
 };
 
 #define BENCH_NEAR 0.92 /* of the best burst: the machine was free */
@@ -39,6 +41,7 @@ static const char *const bench_types[] = {"f32", "bf16", "i8"};
 typedef struct bench {
     int threads, isa, precision; /* of the bursts; as given, 0: the best, f32 */
     bool quick;                  /* small shapes, few samples */
+    const char *only;            /* kernels with this in their name; NULL: all */
     int least, most;             /* samples wanted; tried */
     double sample, patience;     /* seconds of a sample; of a row, while too few count */
     void (*progress)(void *user, const char *what, int done, int total);
@@ -66,6 +69,7 @@ typedef struct bench_row {
     double rate, low, high; /* GFLOP/s or GB/s */
     double share, peak;     /* of the row's own type, or of a copy */
     double each;            /* of a network: GFLOP an image */
+    double against;         /* of a network on all threads: times what one did; 0: not compared */
     int type;               /* of the peak; BENCH_TYPES: GB/s */
     int samples, kept;
 } bench_row;
@@ -424,10 +428,13 @@ static alore_status bench_weights(alore_ctx *ctx, bench_build build, const void 
 /* ---- Kernels -------------------------------------------------------------------- */
 
 typedef enum bench_form {
-    BENCH_LINEAR,    /* rows x in x out, the matrix frozen */
-    BENCH_PRODUCT,   /* the same, the matrix learns, so that it cannot be prepared */
-    BENCH_ATTENTION, /* rows x numbers of a head x heads */
-    BENCH_NORM,      /* rows x columns, as all below */
+    BENCH_LINEAR,      /* rows x in x out, the matrix frozen */
+    BENCH_LINEAR_GELU, /* the same with bias and GELU */
+    BENCH_LINEAR_ADD,  /* with bias, added to what went round it */
+    BENCH_PRODUCT,     /* rows x in x out, the matrix learns, so that it cannot be prepared */
+    BENCH_KRON,        /* ALoRE: 4 experts of rank 4 */
+    BENCH_ATTENTION,   /* rows x numbers of a head x heads */
+    BENCH_NORM,        /* rows x columns, as all below */
     BENCH_GELU,
     BENCH_XENT,
     BENCH_ADAMW /* numbers */
@@ -437,7 +444,7 @@ typedef struct bench_case {
     const char *name;
     bench_form form;
     int rows, in, out;
-    const char *piece; /* of the backward pass, by its record's name; NULL: forward */
+    const char *piece; /* what of a training pass: records that print so; NULL: all of a forward pass */
     bool quick;        /* in a quick run, too */
 } bench_case;
 
@@ -452,24 +459,32 @@ static const bench_case bench_cases[] = {
     {"gemm",               BENCH_LINEAR,    3152,  768, 3072, NULL, false},
     {"gemm",               BENCH_LINEAR,    3152, 3072,  768, NULL, false},
     {"gemm",               BENCH_LINEAR,     197,  192,  576, NULL, true},
-    {"gemm dx",            BENCH_LINEAR,     197,  768, 2304, "matmul_da", false},
-    {"gemm dx",            BENCH_LINEAR,     197, 3072,  768, "matmul_da", false},
+    {"gemm dx",            BENCH_LINEAR,     197,  768, 2304, "backward matmul_da", false},
+    {"gemm dx",            BENCH_LINEAR,     197, 3072,  768, "backward matmul_da", false},
+    {"gemm gelu slope",    BENCH_LINEAR_GELU, 197, 768, 3072, "forward matmul", false},
+    {"gemm add",           BENCH_LINEAR_ADD, 197, 3072,  768, NULL, false},
+    {"gemm dw",            BENCH_PRODUCT,    197,  768, 3072, "backward matmul_db", false},
+    {"kron",               BENCH_KRON,       197,  768,  768, NULL, false},
+    {"kron backward",      BENCH_KRON,       197,  768,  768, "backward kron_", true},
     {"skinny",             BENCH_PRODUCT,    197,  192,   16, NULL, true},
     {"skinny",             BENCH_PRODUCT,    197,   16,  192, NULL, false},
     {"skinny",             BENCH_PRODUCT,    788,  192,   16, NULL, false},
     {"skinny",             BENCH_PRODUCT,    197,  768,   16, NULL, false},
     {"skinny",             BENCH_PRODUCT,    197,   16,  768, NULL, false},
-    {"skinny dw",          BENCH_PRODUCT,    197,  192,   16, "matmul_db", true},
-    {"skinny dw",          BENCH_PRODUCT,    788,  192,   16, "matmul_db", false},
-    {"skinny dw",          BENCH_PRODUCT,    197,  768,   16, "matmul_db", false},
-    {"skinny dw",          BENCH_PRODUCT,    197,   16,  768, "matmul_db", false},
+    {"skinny",             BENCH_PRODUCT,    197,  768,   32, NULL, false},
+    {"skinny",             BENCH_PRODUCT,    197,  768,   64, NULL, false},
+    {"skinny dw",          BENCH_PRODUCT,    197,  192,   16, "backward matmul_db", true},
+    {"skinny dw",          BENCH_PRODUCT,    788,  192,   16, "backward matmul_db", false},
+    {"skinny dw",          BENCH_PRODUCT,    197,  768,   16, "backward matmul_db", false},
+    {"skinny dw",          BENCH_PRODUCT,    197,   16,  768, "backward matmul_db", false},
+    {"skinny dw",          BENCH_PRODUCT,    197,  768,   64, "backward matmul_db", false},
     {"attention forward",  BENCH_ATTENTION,  197,   64,   12, NULL, false},
-    {"attention backward", BENCH_ATTENTION,  197,   64,   12, "attention_d", false},
+    {"attention backward", BENCH_ATTENTION,  197,   64,   12, "backward attention_d", false},
     {"attention forward",  BENCH_ATTENTION,  197,   64,    3, NULL, true},
     {"norm forward",       BENCH_NORM,       197,  768,    0, NULL, true},
-    {"norm backward",      BENCH_NORM,       197,  768,    0, "norm_dx", false},
+    {"norm backward",      BENCH_NORM,       197,  768,    0, "backward norm_dx", false},
     {"gelu forward",       BENCH_GELU,       197, 3072,    0, NULL, false},
-    {"gelu backward",      BENCH_GELU,       197, 3072,    0, "unary_dx", false},
+    {"gelu backward",      BENCH_GELU,       197, 3072,    0, "backward unary_dx", false},
     {"xent",               BENCH_XENT,        64, 1000,    0, NULL, false},
     {"adamw",              BENCH_ADAMW,  1 << 18,    0,    0, NULL, false},
 };
@@ -515,6 +530,17 @@ static alore_status bench_build_case(alore_ctx *ctx, const void *arg, const char
         x = alore_affine(m, x, 0, alore_base(m, "shift", alore_dims(cols, 0, 0, 0)));
     switch (c->form) {
     case BENCH_LINEAR: y = alore_linear(m, "linear", x, c->out, &plain); break;
+    case BENCH_LINEAR_GELU: y = alore_unary(m, ALORE_GELU, alore_linear(m, "linear", x, c->out, NULL)); break;
+    case BENCH_LINEAR_ADD:
+        y = alore_add(m, alore_input(m, "round", ALORE_F32, c->rows, c->out),
+                      alore_linear(m, "linear", x, c->out, NULL));
+        break;
+    case BENCH_KRON: {
+        const alore_id mix = alore_base(m, "kron.s", alore_dims(16, 4, 0, 0));
+        const alore_id down = alore_base(m, "kron.d", alore_dims(c->in, 4, 0, 0));
+        y = alore_kron(m, x, mix, down, alore_base(m, "kron.u", alore_dims(16, c->out / 4, 0, 0)), 4);
+        break;
+    }
     case BENCH_PRODUCT:
         y = alore_matmul(m, x, alore_base(m, "matrix", alore_dims(c->in, c->out, 0, 0)));
         break;
@@ -542,7 +568,10 @@ static double bench_case_work(const bench_case *c) {
     const double a = c->rows, b = c->in, d = c->out;
     switch (c->form) {
     case BENCH_LINEAR:
+    case BENCH_LINEAR_GELU:
+    case BENCH_LINEAR_ADD:
     case BENCH_PRODUCT: return 2 * a * b * d;
+    case BENCH_KRON: return (c->piece ? 2 : 1) * 32 * a * (b + d) + (c->piece ? 3 : 1) * 512 * a;
     case BENCH_ATTENTION: return (c->piece ? 5 : 2) * 2 * a * a * b * d; /* scores are made again */
     case BENCH_NORM:
     case BENCH_GELU: return (c->piece ? 3 : 2) * 4 * a * b;
@@ -557,14 +586,14 @@ typedef struct bench_net {
     alore_model *model;
     alore_plan *plan;
     alore_run *run;
-    int piece;  /* index of the measured record, or -1: the whole forward pass */
+    int pieces[BENCH_PIECES], count; /* the records that are measured; none: the whole forward pass */
     bool adamw; /* the step is measured */
     double (*clock)(void);
 } bench_net;
 
-typedef struct bench_search { /* a writer that looks for a record by its name */
-    const char *name;
-    int found; /* index, or -1 */
+typedef struct bench_search { /* a writer that looks for records by what they print */
+    const char *piece;
+    bench_net *net;
     char line[64];
     size_t used;
 } bench_search;
@@ -577,13 +606,13 @@ static bool bench_search_write(void *user, const void *data, size_t bytes) {
             if (s->used + 1 < sizeof s->line) s->line[s->used++] = *c;
             continue;
         }
-        int index;
-        char phase[16], name[32];
+        char *after;
         s->line[s->used] = 0;
         s->used = 0;
-        if (s->found < 0 && sscanf(s->line, "%d %15s %31s", &index, phase, name) == 3 &&
-            !strcmp(phase, "backward") && !strncmp(name, s->name, strlen(s->name)))
-            s->found = index;
+        const int index = (int)strtol(s->line, &after, 10);
+        if (after != s->line && !strncmp(after + 1, s->piece, strlen(s->piece)) &&
+            s->net->count < BENCH_PIECES)
+            s->net->pieces[s->net->count++] = index;
     }
     return true;
 }
@@ -597,11 +626,15 @@ static double bench_run_case(void *arg) {
         start = n->clock();
         return alore_step(n->run, NULL, 1e-6f, NULL) ? -1 : n->clock() - start;
     }
-    if (n->piece < 0) return alore_forward(n->run, 0) ? -1 : n->clock() - start;
-    if (alore_begin(n->run, ALORE_BACKWARD, 0) || alore_advance(n->run, n->piece, &done)) return -1;
-    start = n->clock();
-    if (alore_advance(n->run, 1, &done)) return -1;
-    double spent = n->clock() - start;
+    if (!n->count) return alore_forward(n->run, 0) ? -1 : n->clock() - start;
+    double spent = 0;
+    if (alore_begin(n->run, ALORE_BACKWARD, 0)) return -1;
+    for (int i = 0, at = 0; i < n->count; at = n->pieces[i++] + 1) {
+        if (alore_advance(n->run, n->pieces[i] - at, &done)) return -1;
+        start = n->clock();
+        if (alore_advance(n->run, 1, &done)) return -1;
+        spent += n->clock() - start;
+    }
     while (!done)
         if (alore_advance(n->run, 1 << 20, &done)) return -1;
     return spent;
@@ -621,11 +654,12 @@ static alore_status bench_case_open(const bench *b, const bench_case *c, bench_n
     const bool learns = c->piece || c->form == BENCH_ADAMW || c->form == BENCH_PRODUCT;
     const char *rules = !learns                                              ? ""
                         : c->form == BENCH_PRODUCT || c->form == BENCH_ADAMW ? "unfreeze@matrix"
+                        : c->form == BENCH_KRON                              ? "unfreeze@shift|kron.*"
                                                                              : "unfreeze@shift";
     alore_config config = bench_config(b, 1);
     alore_plan_opts o = ALORE_ZERO;
     alore_weights *base = NULL;
-    bench_search found = {c->piece, -1, "", 0};
+    bench_search found = {c->piece, n, "", 0};
     alore_writer search = {bench_search_write, &found};
     size_t counts[2];
     memset(n, 0, sizeof *n);
@@ -633,7 +667,7 @@ static alore_status bench_case_open(const bench *b, const bench_case *c, bench_n
     n->clock = bench_now;
     alore_status s = alore_init(&n->ctx, &config);
     if (s) return s;
-    if (learns || c->form == BENCH_LINEAR || c->form == BENCH_NORM)
+    if (learns || c->form <= BENCH_KRON || c->form == BENCH_NORM)
         s = bench_weights(&n->ctx, bench_build_case, c, 7, &base);
     else if (b->precision)
         s = alore_weights_create(&n->ctx, &base); /* none, to be packed */
@@ -653,7 +687,6 @@ static alore_status bench_case_open(const bench *b, const bench_case *c, bench_n
                                                : c->form == BENCH_ATTENTION                   ? c->in * c->out
                                                                                               : c->out));
     bench_inputs(n->run, names, counts, 2);
-    n->piece = found.found;
     return ALORE_OK;
 }
 
@@ -664,7 +697,7 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
     const double work = bench_case_work(c);
     memset(row, 0, sizeof *row);
     bool good = bench_case_open(b, c, &n) == ALORE_OK;
-    if (good && c->piece && n.piece < 0) return alore_uninit(&n.ctx), true;
+    if (good && c->piece && !n.count) return alore_uninit(&n.ctx), true;
     const char *by = "", *name = c->name;
 #ifdef ALORE_BLAS
     if (c->form <= BENCH_PRODUCT && b->precision == BENCH_F32) by = "blas ", name += strncmp(name, "gemm ", 5) ? 0 : 5;
@@ -699,8 +732,8 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
  * the rest stay f32. */
 static bool bench_wanted(const bench_case *c, int precision) {
     if (precision == BENCH_BF16)
-        return c->form == BENCH_LINEAR || (c->form == BENCH_ATTENTION && bench_has(BENCH_BF16));
-    return precision == BENCH_F32 || (c->form == BENCH_LINEAR && !c->piece);
+        return c->form <= BENCH_LINEAR_ADD || (c->form == BENCH_ATTENTION && bench_has(BENCH_BF16));
+    return precision == BENCH_F32 || (c->form <= BENCH_LINEAR_ADD && !c->piece);
 }
 
 /* Every kernel, in every precision there is. Returns how many rows; fewer than there are: b->why. */
@@ -710,6 +743,7 @@ static int bench_kernels(bench *b, bench_row rows[BENCH_ROWS]) {
         for (int i = 0; i < BENCH_CASES; ++i) {
             const bench_case *c = &bench_cases[i];
             if ((b->quick && !c->quick) || !bench_wanted(c, b->precision)) continue;
+            if (b->only && !strstr(c->name, b->only)) continue;
             if (b->progress) b->progress(b->user, c->name, count, BENCH_CASES * BENCH_PRECISIONS);
             if (!bench_case_run(b, c, &rows[count])) return count;
             count += rows[count].name[0] != 0;
@@ -724,23 +758,37 @@ static int bench_kernels(bench *b, bench_row rows[BENCH_ROWS]) {
 typedef struct bench_stepper {
     alore_run *run;
     bool train;
+    alore_cache cache; /* bound: steps begin behind what it holds */
+    uint32_t items[BENCH_ITEMS];
 } bench_stepper;
 
 static double bench_step(void *arg) {
-    const bench_stepper *s = (const bench_stepper *)arg;
+    bench_stepper *s = (bench_stepper *)arg;
     double start = bench_now();
-    if (s->train ? alore_backward(s->run, 0) : alore_forward(s->run, 0)) return -1;
+    if (s->cache.plan ? alore_backward_cached(s->run, &s->cache, s->items, 0)
+        : s->train    ? alore_backward(s->run, 0)
+                      : alore_forward(s->run, 0))
+        return -1;
     if (s->train && alore_step(s->run, NULL, 1e-3f, NULL)) return -1;
     return bench_now() - start;
 }
 
-/* Steps of a run, one warm-up first: images a second in `row`, and their share of the peak of all threads
- * by the plan's operations. b->least and b->most tell how many steps. */
-static bool bench_network(bench *b, const alore_plan *p, alore_run *run, bool train, int batch,
-                          bench_row *row) {
-    bench_stepper s = {run, train};
+/* A cache with room for the whole batch, which every step meets again. The caller frees its memory. */
+static inline alore_status bench_cache(bench_stepper *s, const alore_plan *p, int batch) {
+    const size_t bytes = alore_cache_bytes(p, ALORE_F32) * (size_t)batch;
+    void *memory = batch <= BENCH_ITEMS ? malloc(bytes) : NULL;
+    if (!memory) return ALORE_ERR_MEMORY;
+    for (int i = 0; i < batch; ++i) s->items[i] = (uint32_t)i;
+    alore_status status = alore_cache_bind(&s->cache, s->run, (uint32_t)batch, ALORE_F32, memory, bytes);
+    s->cache.memory = (unsigned char *)memory;
+    return status;
+}
+
+/* Steps, one warm-up first: images a second in `row`, and their share of the peak of all threads by the
+ * plan's operations. b->least and b->most tell how many steps. */
+static bool bench_network(bench *b, const alore_plan *p, bench_stepper *s, int batch, bench_row *row) {
     row->type = b->precision;
-    if (bench_step(&s) < 0 || !bench_measure(b, bench_step, &s, row)) return false;
+    if (bench_step(s) < 0 || !bench_measure(b, bench_step, s, row)) return false;
     bench_scale(row, batch);
     row->each = alore_plan_flops(p) * 1e-9;
     bench_share(b, row);
@@ -767,17 +815,16 @@ static inline uint64_t bench_peak_rss(void) {
 
 /* Answer each line of stdin with the seconds of one step, "q" or the end with the peak memory. Before the
  * first, when all is warm, comes the mean loss of the batch as the first step found it. */
-static inline bool bench_serve(alore_run *run, bool train, int batch) {
-    bench_stepper s = {run, train};
+static inline bool bench_serve(bench_stepper *s, int batch) {
     char line[64];
     double mean = 0;
-    if (bench_step(&s) < 0) return false;
-    const float *loss = alore_run_output(run, "loss");
+    if (bench_step(s) < 0) return false;
+    const float *loss = alore_run_output(s->run, "loss");
     for (int i = 0; loss && i < batch; ++i) mean += (double)loss[i] / batch;
     printf("READY %.9g\n", mean);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && line[0] != 'q') {
-        double t = bench_step(&s);
+        double t = bench_step(s);
         if (t < 0) return false;
         printf("%.6f\n", t);
         fflush(stdout);
