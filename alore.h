@@ -5967,8 +5967,8 @@ static const void *alo_table(alore_model *m, const void *data, size_t count, siz
 /* ---- Names, scopes, sites ---- */
 /* A number that the backbone tells of itself; 0, and a mistake, where it makes no sense. */
 static int alo_told(alore_model *m, int n, const char *what) {
-    if (n >= 0 && n <= 1 << 16) return n;
-    return alo_wrong(m, ALORE_ERR_ARGUMENT, "%d %s, not 0 to %d", n, what, 1 << 16);
+    if (n >= 0 && n <= 1 << 22) return n;
+    return alo_wrong(m, ALORE_ERR_ARGUMENT, "%d %s, not 0 to %d", n, what, 1 << 22);
 }
 
 ALORE_API void alore_blocks(alore_model *m, int count) {

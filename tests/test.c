@@ -4116,7 +4116,7 @@ static void t_words_errors(void)
                        alore_base(m, "d", alore_dims(1 << 12, 1 << 13, 0, 0)), 0, 1 << 10);
         if (i == 2)
             alore_kron(m, alore_input(m, "wide", ALORE_F32, 1, 1 << 20),
-                       alore_base(m, "s", alore_dims(1 << 20, 1 << 20, 0, 0)),
+                       alore_base(m, "s", alore_dims(1 << 20, 1 << 19, 0, 0)),
                        alore_base(m, "d", alore_dims(1, 1, 0, 0)),
                        alore_base(m, "u", alore_dims(1, 1 << 13, 0, 0)), 1);
         if (i == 3) alore_linear(m, "fc", x, 5, NULL);
