@@ -6140,7 +6140,7 @@ ALORE_API alore_start alore_indices(int below_even, int below_odd) {
 }
 static size_t alo_count(alore_shape s) {
     size_t n = 1;
-    for (int i = 0; i < s.rank; ++i) n = s.dims[i] > 0 ? alo_mul(n, alo_zu(s.dims[i])) : 0;
+    for (int i = 0; i < s.rank; ++i) n = s.dims[i] < 0 ? SIZE_MAX : alo_mul(n, alo_zu(s.dims[i]));
     return n;
 }
 

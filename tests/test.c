@@ -4046,7 +4046,10 @@ static void t_model_misuse(void)
     } rows[] = {{ALORE_ERR_NAME, {"x", "twice"}},     {ALORE_ERR_SHAPE, {"-1", "1 to"}},
                 {ALORE_ERR_SHAPE, {"rank 5", "4"}},   {ALORE_ERR_SHAPE, {"rank -1", "4"}},
                 {ALORE_ERR_ARGUMENT, {"-1", "0 to"}}, {ALORE_ERR_ARGUMENT, {"-3", "0 to"}},
-                {ALORE_ERR_ORDER, {"block 2", "2"}},  {ALORE_ERR_SHAPE, {"67108864", "1 to"}}};
+                {ALORE_ERR_ORDER, {"block 2", "2"}},  {ALORE_ERR_SHAPE, {"67108864", "1 to"}},
+                {ALORE_ERR_SHAPE, {"kernel", "6"}}};
+    static const int kernel[3] = {-1, 1, -6};
+    const alore_linear_opts bent = {ALORE_KIND_FC1, 0, false, kernel};
     t_net n;
     alore_model *none;
     memset(&n, 0, sizeof n);
@@ -4070,6 +4073,7 @@ static void t_model_misuse(void)
             alore_pop(m);
         }
         if (i == 7) alore_base(m, "w", alore_dims(1 << 26, 1, 0, 0));
+        if (i == 8) alore_linear(m, "fc1", x, 4, &bent);
         alore_output(m, "y", alore_scale(m, x, 2.0f));
         const alore_status status = alore_model_finish(m);
         ok(status == rows[i].status && strstr(n.ctx.error.text, rows[i].said[0]) &&
