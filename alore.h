@@ -10255,7 +10255,7 @@ static alore_status alo_put_merged(alo_merging *g, const char *part, alore_shape
     size_t count = alo_count(shape), rows = alo_zu(shape.dims[0]), cols = count / rows;
     size_t each = alore_dtype_bytes(dtype);
     double delta = 0, lost = 0, most = (double)g->report.worst_lost;
-    bool changed = old && old->dtype != dtype, zero = !old;
+    bool changed = learnt || (old && old->dtype != dtype), zero = !old;
     alore_status s = ALORE_OK;
     for (size_t i = 0; i < count && zero; ++i) zero = value[i] == 0;
     unsigned char *data = zero ? NULL : alo_add_own(g->out, name, dtype, shape, true, &s);

@@ -7002,6 +7002,26 @@ static void t_merge_types(void)
     }
 }
 
+/* The certificate counts what differs from the base: also what was unfrozen at a site that has a rule. */
+static void t_merge_count(void)
+{
+    static const struct { const char *rules; int sites, changed; } rows[] = {
+        {"lora@qkv", 3, 3}, {"unfreeze@qkv|cls_token", 0, 7}, {"lora@qkv;unfreeze@qkv|cls_token", 3, 7},
+        {"ssf@qkv;unfreeze@*.qkv.bias", 3, 6}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; ++r) {
+        t_net n;
+        alore_weights *adapter = NULL, *merged = NULL;
+        alore_merge_report c = ALORE_ZERO;
+        if (t_net_open(&n, t_micro, rows[r].rules, NULL, 0)) {
+            ok(alore_run_export(n.run, &adapter) == ALORE_OK &&
+                   alore_merge(n.model, n.base, adapter, NULL, &merged, &c) == ALORE_OK, "%s", n.ctx.error.text);
+            ok(c.sites == rows[r].sites && c.tensors_changed == rows[r].changed, "%s: %d sites, %d tensors", rows[r].rules,
+               c.sites, c.tensors_changed);
+        }
+        t_net_close(&n);
+    }
+}
+
 /* ALoRE as plain LoRA, read back: the same logits in double; ranks n n r, or the width. */
 static void t_export_lora(void)
 {
@@ -9518,7 +9538,8 @@ static const t_row t_rows[] = {
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
     T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps) T(steps_small)
     T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
-    T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent) T(merge_types)
+    T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent)
+    T(merge_types) T(merge_count)
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
