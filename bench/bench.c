@@ -100,7 +100,7 @@ static bool run_net(bench *b, const net_case *n, int most, bench_row *row) {
     snprintf(row->name, sizeof row->name, "%s %s %s b%d t%d",
              n->backbone[3] == ':' ? "vit_micro" : n->backbone, n->what, bench_types[n->precision], batch,
              b->threads);
-    bool good = !s && bench_network(b, p, &step, batch, row);
+    bool good = !s && bench_step(&step) >= 0 && bench_network(b, p, &step, batch, row);
     if (!good) bench_fail(b, row->name, alore_last_error(&ctx)->text);
     free(step.cache.memory);
     alore_uninit(&ctx);
@@ -225,8 +225,9 @@ int main(int argc, char **argv) {
     printf("alore %d.%d.%d, %s; a core does %.1f GFLOP/s in f32, %s %.1f, %s %.1f; kernels on one thread\n",
            ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(&one),
            bench_peak(&one, BENCH_F32),
-           bench_has(BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own that pay)",
-           bench_peak(&one, BENCH_BF16), bench_has(BENCH_I8) ? "in i8" : "in i8 (no products of its own)",
+           bench_has(&one, BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own that pay)",
+           bench_peak(&one, BENCH_BF16),
+           bench_has(&one, BENCH_I8) ? "in i8" : "in i8 (no products of its own)",
            bench_peak(&one, BENCH_I8));
 #if defined(ALORE_BLAS) && defined(OPENBLAS_VERSION)
     printf("%s, its kernels for %s (OPENBLAS_CORETYPE names others)\n", OPENBLAS_VERSION, openblas_get_corename());

@@ -7979,6 +7979,8 @@ static void t_cli_errors(void)
      "--attach: missing: --train asks for rules"},
     {2, "bench --backbone vit:img=8,patch=4,dim=8,depth=1,heads=2,classes=3 --steps 0",
      "--steps: '0' is not from 1 to 64"},
+    {2, "bench --records",
+     "--records: needs a network: --weights FILE or --backbone SPEC"},
     {2, "bench --out z.st",
      "--out: no option of bench, which has"},
     {2, "bench --backbone vit_no_such",
@@ -8270,12 +8272,24 @@ static void t_cli_bench(void)
            "%s: %s", nets[i], t_wrote("err"));
         ok_cli(t_keyed("\"images_per_second\":", 0, 1e7, 1) && t_keyed("\"min\":", 0, 1e7, 1) &&
                t_keyed("\"max\":", 0, 1e7, 1) && t_keyed("\"share\":", 0, 1.2, 1) &&
-               t_keyed("\"planned_bytes\":", 1e4, 1e9, 1) && t_keyed("\"peak_rss\":", 1e5, 1e11, 1),
+               t_keyed("\"first_seconds\":", 0, 1e4, 1) && t_keyed("\"planned_bytes\":", 1e4, 1e9, 1) && t_keyed("\"peak_rss\":", 1e5, 1e11, 1),
            "%s", nets[i]);
+    }
+    for (int i = 0; i < 3; ++i) { /* parts of a step make a whole, and only rules of adapters have one */
+        double sum = 0;
+        ok_cli(!t_shell("./alore bench --weights base.safetensors --batch 3 --steps 2 --records --json -q %s", nets[i]),
+           "%s: %s", nets[i], t_wrote("err"));
+        for (const char *at = t_wrote("out"); (at = strstr(at, "\"part\":")) != NULL; sum += strtod(at += 7, NULL))
+            continue;
+        ok_cli(sum > 0.999 && sum < 1.001 && t_keyed("\"seconds\":", -1e-9, 1e3, 6) &&
+               t_keyed("\"backbone\":", 0, 1, 1) && t_keyed("\"adapter\":", i ? 0 : -1e-9, i ? 0.9 : 0, 1) &&
+               !strstr(t_wrote("out"), "\"of\":\"adapter\"") == !i,
+           "%s: %s", nets[i], t_wrote("out"));
     }
     ok_cli(!t_shell("echo go | ./alore bench --backbone vit:img=8,patch=4,dim=8,depth=1,heads=2,classes=3 "
                 "--batch 1 --serve") &&
-           !strncmp(t_wrote("out"), "READY ", 6) && strstr(t_wrote("out"), "RSS "),
+           !strncmp(t_wrote("out"), "FIRST ", 6) && strstr(t_wrote("out"), "\nREADY ") &&
+           strstr(t_wrote("out"), "\nRSS "),
        "serve: %s", t_wrote("err"));
 }
 
