@@ -138,18 +138,38 @@ static void put_rows(FILE *f, const bench_row *rows, int count, bool net) {
     }
 }
 
+/* The first line of a file or of what a command writes that begins with `key`, behind the key and ": "; "" where
+ * there is none. What JSON or a table would have to quote becomes a blank. */
+static const char *line_of(FILE *f, bool command, const char *key, char *out, size_t room) {
+    const size_t n = strlen(key);
+    bool found = false;
+    while (f && !found && fgets(out, (int)room, f)) found = !strncmp(out, key, n);
+    if (f && command) pclose(f);
+    if (f && !command) fclose(f);
+    if (!found) out[0] = 0;
+    for (char *c = out; *c; ++c)
+        if (*c < ' ' || *c == ',' || *c == '"' || *c == '\\') *c = ' ';
+    while (*out && out[strlen(out) - 1] == ' ') out[strlen(out) - 1] = 0;
+    const char *value = out + (*out ? n : 0);
+    return value + strspn(value, "\t :");
+}
+
 /* The whole result as one object, and a line a case for the history. */
 static bool save(const char *folder, const bench *one, const bench *all, const bench_row *rows, int kernels,
                  int count) {
-    char path[600], date[32];
+    char path[600], date[32], name[256], describe[128];
+    const char *cpu = line_of(fopen("/proc/cpuinfo", "r"), false, "model name", name, sizeof name);
+    const char *commit =
+        line_of(popen("git describe --always --dirty 2>/dev/null", "r"), true, "", describe, sizeof describe);
     time_t t = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
     snprintf(path, sizeof path, "%.500s/bench.json", folder);
     FILE *f = fopen(path, "w");
     if (!f) return false;
-    fprintf(f, "{\"date\":\"%s\",\"version\":\"%d.%d.%d\",\"isa\":\"%s\",\"threads\":%d,\n", date,
-            ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(one), all->threads);
+    fprintf(f, "{\"date\":\"%s\",\"version\":\"%d.%d.%d\",\"commit\":\"%s\",\"isa\":\"%s\",\"cpu\":\"%s\",",
+            date, ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, commit, bench_isa(one), cpu);
+    fprintf(f, "\"threads\":%d,\n", all->threads);
     fprintf(f, "\"peak_f32\":%.6g,\"peak_bf16\":%.6g,\"peak_i8\":%.6g,\"peak_f32_threads\":%.6g,\n\"rows\":[",
             bench_peak(one, BENCH_F32), bench_peak(one, BENCH_BF16), bench_peak(one, BENCH_I8),
             bench_peak(all, BENCH_F32));
@@ -161,11 +181,12 @@ static bool save(const char *folder, const bench *one, const bench *all, const b
     if (fclose(f) || !good) return false;
     snprintf(path, sizeof path, "%.500s/bench_history.csv", folder);
     if (!(f = fopen(path, "a"))) return false;
-    if (ftell(f) == 0) fprintf(f, "date,version,isa,case,unit,value,share,kept\n");
+    if (ftell(f) == 0) fprintf(f, "date,version,isa,case,unit,value,share,kept,commit,cpu,threads\n");
     for (int i = 0; i < count; ++i)
-        fprintf(f, "%s,%d.%d.%d,%s,%s,%s,%.6g,%.4g,%d\n", date, ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR,
-                ALORE_VERSION_PATCH, bench_isa(one), rows[i].name, unit_of(&rows[i], i >= kernels),
-                rows[i].rate, rows[i].share, rows[i].kept);
+        fprintf(f, "%s,%d.%d.%d,%s,%s,%s,%.6g,%.4g,%d,%s,%s,%d\n", date, ALORE_VERSION_MAJOR,
+                ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(one), rows[i].name,
+                unit_of(&rows[i], i >= kernels), rows[i].rate, rows[i].share, rows[i].kept, commit, cpu,
+                rows[i].threads);
     good = !ferror(f);
     return !fclose(f) && good;
 }
