@@ -9129,6 +9129,44 @@ static void t_forms_valgrind(void)
                     subset[i]), "%s: %s%s", subset[i], t_wrote("out"), t_wrote("err"));
 }
 
+/* The bench compiles without a warning, with OpenBLAS, too, and runs; the page and the picture are made of its
+ * files. Nothing here depends on how fast it was. */
+static void t_forms_bench(void)
+{
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("cd ../.. && %s -std=c99 -O1 " T_WARN " bench/bench.c -o build/cli/bench -lm -lpthread",
+                t_tool("CC", "cc")),
+       "%s", t_wrote("err"));
+    ok_cli(!t_shell("./bench --quick --threads 2 --out ."), "%s", t_wrote("err"));
+    ok_cli(strstr(t_wrote("out"), "times one thread") != NULL && strstr(t_wrote("out"), "gemm i8 197x192x576") &&
+           strstr(t_wrote("out"), "vit_micro forward i8 b16 t2"),
+       "%s", t_wrote("out"));
+    ok_cli(!t_shell("! grep -v -e '^date,version,isa,case,unit,value,share,kept,commit,cpu,threads$' -e "
+                "'^20[^,]*Z,[0-9.]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[0-9]*,[^,]*,[^,]*,[12]$' bench_history.csv"),
+       "the history: %s", t_wrote("out"));
+    ok_cli(t_shell("./bench --isa none") == 2 && t_shell("./bench --threads 0") == 2 &&
+           t_shell("./bench --quick --only nothing --out gone") == 1 && strstr(t_wrote("err"), "cannot be written"),
+       "wrong arguments");
+    if (!t_shell("printf '#include <cblas.h>\n' >b.c && %s -fsyntax-only b.c", t_tool("CC", "cc")))
+        ok_cli(!t_shell("cd ../.. && %s -std=c99 -fsyntax-only -DALORE_BLAS " T_WARN " bench/bench.c",
+                    t_tool("CC", "cc")),
+           "%s", t_wrote("err"));
+    else
+        skip("ALORE_BLAS needs cblas.h");
+    if (!t_has("python3")) {
+        skip("python3 is not installed");
+        return;
+    }
+    ok_cli(!t_shell("echo 'By hand.' >roofline.md; ./bench --quick --isa scalar --only gemm --out . && "
+                "python3 ../../bench/plot.py gemm --history bench_history.csv --out h.svg && "
+                "python3 -c 'import xml.dom.minidom as x; x.parse(\"h.svg\")' && grep -q '<polyline' h.svg"),
+       "plot: %s%s", t_wrote("out"), t_wrote("err"));
+    ok_cli(!t_shell("python3 ../../bench/peers.py --kernels bench.json --out . && grep -q '^| gemm f32 197x192x576' "
+                "README.md && grep -q '^## Kernels and networks, scalar' README.md && "
+                "tail -n 1 README.md | grep -q '^By hand.$'"),
+       "the page: %s%s", t_wrote("out"), t_wrote("err"));
+}
+
 /* With ALORE_BLAS: the same tests within the same bounds. */
 static void t_forms_blas(void)
 {
@@ -9210,7 +9248,7 @@ static const t_row t_rows[] = {
     T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused) T(cli_peft_written)
     T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
-    T(forms_neon) T(forms_blas)
+    T(forms_neon) T(forms_bench) T(forms_blas)
 };
 #undef T
 
