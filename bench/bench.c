@@ -113,7 +113,7 @@ static const char *unit_of(const bench_row *r, bool net) {
 }
 
 static void print_row(const bench_row *r, bool net) {
-    printf("%-42s %9.2f %-8s", r->name, r->rate, unit_of(r, net));
+    printf("%-50s %9.2f %-8s", r->name, r->rate, unit_of(r, net));
     if (r->share > 0) printf(" %6.1f %%", 100 * r->share);
     printf("%*s %9.2f to %-9.2f %2d of %d", r->share > 0 ? 2 : 11, "", r->low, r->high, r->kept, r->samples);
     if (r->against > 0) printf("   %.2f times one thread", r->against);
@@ -253,7 +253,7 @@ int main(int argc, char **argv) {
 #if defined(ALORE_BLAS) && defined(OPENBLAS_VERSION)
     printf("%s, its kernels for %s (OPENBLAS_CORETYPE names others)\n", OPENBLAS_VERSION, openblas_get_corename());
 #endif
-    printf("%-42s %9s %-8s %8s   %22s samples that count\n", "case", "median", "", "share", "range");
+    printf("%-50s %9s %-8s %8s   %22s samples that count\n", "case", "median", "", "share", "range");
     for (int i = 0; i < kernels; ++i) print_row(&rows[i], false);
     good = good && !one.why;
     for (int i = 0; i < NETS && good; ++i) {
