@@ -138,8 +138,8 @@ static void put_rows(FILE *f, const bench_row *rows, int count, bool net) {
     }
 }
 
-/* The first line of a file or of what a command writes that begins with `key`, behind the key and ": "; "" where
- * there is none. What JSON or a table would have to quote becomes a blank. */
+/* The first line of a file, or of what a command writes, that begins with `key`, behind the key and ": "; ""
+ * where there is none. What JSON or a table would have to quote becomes a blank. */
 static const char *line_of(FILE *f, bool command, const char *key, char *out, size_t room) {
     const size_t n = strlen(key);
     bool found = false;

@@ -133,7 +133,8 @@ static void bench_fma_plain(long n) /* a product and a sum are two instructions 
 }
 /* clang-format on */
 
-/* The loop for products of a type at a level (0: the best), and what one turn of it does; NULL: there is none. */
+/* The loop for products of a type at a level (0: the best), and what one turn of it does; NULL: there is
+ * none. */
 static void (*bench_loop(int isa, int type, double *flops))(long) {
     const bool wide = (isa == ALORE_ISA_AUTO || isa == ALORE_ISA_AVX512) && __builtin_cpu_supports("avx512f");
     *flops = type == BENCH_I8 ? 24 * 128.0 : type == BENCH_BF16 ? 24 * 64.0 : 24 * 32.0;
