@@ -4,7 +4,8 @@
 #   make test    every test, with the sanitizers; last line "N passed, N failed"
 #   make         the command line, build/alore
 #   make check   style, order of sections, every prefix of the header compiles
-#   make bench   kernels and networks as shares of the machine's peak; make peers: beside others
+#   make bench   kernels and networks as shares of the machine's peak; make plot: these over time;
+#                make peers: beside others
 
 CC      ?= cc
 CXX     ?= c++
@@ -85,6 +86,10 @@ endif
 bench: build/$(BENCH)
 	OPENBLAS_NUM_THREADS=1 $< $(BENCHFLAGS)
 
+# Shares over all runs of make bench: build/bench_history.svg
+plot:
+	$(PYTHON) bench/plot.py $(PLOTFLAGS)
+
 # Beside PyTorch, ONNX Runtime and OpenVINO: pip install -r bench/requirements.txt
 peers: build/alore
 	$(PYTHON) bench/peers.py $(PEERFLAGS)
@@ -100,4 +105,4 @@ install: build/alore
 clean:
 	rm -rf build
 
-.PHONY: all demo examples test check bench peers format install clean
+.PHONY: all demo examples test check bench plot peers format install clean

@@ -100,7 +100,7 @@ static bool run_net(bench *b, const net_case *n, int most, bench_row *row) {
     snprintf(row->name, sizeof row->name, "%s %s %s b%d t%d",
              n->backbone[3] == ':' ? "vit_micro" : n->backbone, n->what, bench_types[n->precision], batch,
              b->threads);
-    bool good = !s && bench_network(b, p, &step, batch, row);
+    bool good = !s && bench_step(&step) >= 0 && bench_network(b, p, &step, batch, row);
     if (!good) bench_fail(b, row->name, alore_last_error(&ctx)->text);
     free(step.cache.memory);
     alore_uninit(&ctx);
@@ -113,7 +113,7 @@ static const char *unit_of(const bench_row *r, bool net) {
 }
 
 static void print_row(const bench_row *r, bool net) {
-    printf("%-42s %9.2f %-8s", r->name, r->rate, unit_of(r, net));
+    printf("%-50s %9.2f %-8s", r->name, r->rate, unit_of(r, net));
     if (r->share > 0) printf(" %6.1f %%", 100 * r->share);
     printf("%*s %9.2f to %-9.2f %2d of %d", r->share > 0 ? 2 : 11, "", r->low, r->high, r->kept, r->samples);
     if (r->against > 0) printf("   %.2f times one thread", r->against);
@@ -138,18 +138,38 @@ static void put_rows(FILE *f, const bench_row *rows, int count, bool net) {
     }
 }
 
+/* The first line of a file, or of what a command writes, that begins with `key`, behind the key and ": "; ""
+ * where there is none. What JSON or a table would have to quote becomes a blank. */
+static const char *line_of(FILE *f, bool command, const char *key, char *out, size_t room) {
+    const size_t n = strlen(key);
+    bool found = false;
+    while (f && !found && fgets(out, (int)room, f)) found = !strncmp(out, key, n);
+    if (f && command) pclose(f);
+    if (f && !command) fclose(f);
+    if (!found) out[0] = 0;
+    for (char *c = out; *c; ++c)
+        if (*c < ' ' || *c == ',' || *c == '"' || *c == '\\') *c = ' ';
+    while (*out && out[strlen(out) - 1] == ' ') out[strlen(out) - 1] = 0;
+    const char *value = out + (*out ? n : 0);
+    return value + strspn(value, "\t :");
+}
+
 /* The whole result as one object, and a line a case for the history. */
 static bool save(const char *folder, const bench *one, const bench *all, const bench_row *rows, int kernels,
                  int count) {
-    char path[600], date[32];
+    char path[600], date[32], name[256], describe[128];
+    const char *cpu = line_of(fopen("/proc/cpuinfo", "r"), false, "model name", name, sizeof name);
+    const char *commit =
+        line_of(popen("git describe --always --dirty 2>/dev/null", "r"), true, "", describe, sizeof describe);
     time_t t = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
     snprintf(path, sizeof path, "%.500s/bench.json", folder);
     FILE *f = fopen(path, "w");
     if (!f) return false;
-    fprintf(f, "{\"date\":\"%s\",\"version\":\"%d.%d.%d\",\"isa\":\"%s\",\"threads\":%d,\n", date,
-            ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(one), all->threads);
+    fprintf(f, "{\"date\":\"%s\",\"version\":\"%d.%d.%d\",\"commit\":\"%s\",\"isa\":\"%s\",\"cpu\":\"%s\",",
+            date, ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, commit, bench_isa(one), cpu);
+    fprintf(f, "\"threads\":%d,\n", all->threads);
     fprintf(f, "\"peak_f32\":%.6g,\"peak_bf16\":%.6g,\"peak_i8\":%.6g,\"peak_f32_threads\":%.6g,\n\"rows\":[",
             bench_peak(one, BENCH_F32), bench_peak(one, BENCH_BF16), bench_peak(one, BENCH_I8),
             bench_peak(all, BENCH_F32));
@@ -161,11 +181,12 @@ static bool save(const char *folder, const bench *one, const bench *all, const b
     if (fclose(f) || !good) return false;
     snprintf(path, sizeof path, "%.500s/bench_history.csv", folder);
     if (!(f = fopen(path, "a"))) return false;
-    if (ftell(f) == 0) fprintf(f, "date,version,isa,case,unit,value,share,kept\n");
+    if (ftell(f) == 0) fprintf(f, "date,version,isa,case,unit,value,share,kept,commit,cpu,threads\n");
     for (int i = 0; i < count; ++i)
-        fprintf(f, "%s,%d.%d.%d,%s,%s,%s,%.6g,%.4g,%d\n", date, ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR,
-                ALORE_VERSION_PATCH, bench_isa(one), rows[i].name, unit_of(&rows[i], i >= kernels),
-                rows[i].rate, rows[i].share, rows[i].kept);
+        fprintf(f, "%s,%d.%d.%d,%s,%s,%s,%.6g,%.4g,%d,%s,%s,%d\n", date, ALORE_VERSION_MAJOR,
+                ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(one), rows[i].name,
+                unit_of(&rows[i], i >= kernels), rows[i].rate, rows[i].share, rows[i].kept, commit, cpu,
+                rows[i].threads);
     good = !ferror(f);
     return !fclose(f) && good;
 }
@@ -225,13 +246,14 @@ int main(int argc, char **argv) {
     printf("alore %d.%d.%d, %s; a core does %.1f GFLOP/s in f32, %s %.1f, %s %.1f; kernels on one thread\n",
            ALORE_VERSION_MAJOR, ALORE_VERSION_MINOR, ALORE_VERSION_PATCH, bench_isa(&one),
            bench_peak(&one, BENCH_F32),
-           bench_has(BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own that pay)",
-           bench_peak(&one, BENCH_BF16), bench_has(BENCH_I8) ? "in i8" : "in i8 (no products of its own)",
+           bench_has(&one, BENCH_BF16) ? "in bf16" : "in bf16 (no products of its own that pay)",
+           bench_peak(&one, BENCH_BF16),
+           bench_has(&one, BENCH_I8) ? "in i8" : "in i8 (no products of its own)",
            bench_peak(&one, BENCH_I8));
 #if defined(ALORE_BLAS) && defined(OPENBLAS_VERSION)
     printf("%s, its kernels for %s (OPENBLAS_CORETYPE names others)\n", OPENBLAS_VERSION, openblas_get_corename());
 #endif
-    printf("%-42s %9s %-8s %8s   %22s samples that count\n", "case", "median", "", "share", "range");
+    printf("%-50s %9s %-8s %8s   %22s samples that count\n", "case", "median", "", "share", "range");
     for (int i = 0; i < kernels; ++i) print_row(&rows[i], false);
     good = good && !one.why;
     for (int i = 0; i < NETS && good; ++i) {

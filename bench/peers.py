@@ -4,13 +4,20 @@
 
 Every contestant is a process that warms up and then does one step whenever it is asked; all others are stopped
 meanwhile, and rounds go A B C A B C, so that what else the machine does hits all alike. First all must give the same
-logits. Results pile up in bench/peers.json by model, cores and case; bench/README.md and bench/peers.svg show them.
+logits; in training the same loss, and from the same start of the adapters the same norm of the first gradient.
+Results pile up in bench/peers.json by model, cores and case; bench/README.md and bench/peers.svg show them.
+
+    make bench; python bench/peers.py --kernels build/bench.json
+
+keeps the table of kernels of that run in bench/kernels.json, one for each level, which the page shows, too. It ends with
+bench/roofline.md, word for word.
 """
 import argparse, atexit, collections, datetime, glob, json, os, platform, signal, subprocess, sys, time
 from pathlib import Path
 
 CASES = {"infer32": "inference, f32", "infer16": "inference, bf16", "infer8": "inference, int8", "batch1": "inference, f32",
-         "train32": "ALoRE training, f32", "train16": "ALoRE training, bf16"}
+         "batch1_16": "inference, bf16", "batch1_8": "inference, int8", "train32": "ALoRE training, f32",
+         "train16": "ALoRE training, bf16"}
 MODELS = {"vit_tiny_patch16_224": (192, 3), "vit_small_patch16_224": (384, 6), "vit_base_patch16_224": (768, 12)}
 CLASSES, RULES = 100, "alore:rank=4,experts=4@qkv|fc1;unfreeze@head"
 LIMIT = {"f32": 1e-4, "bf16": 3e-2, "i8": 2e-1}     # largest relative difference of all logits (Frobenius norms)
@@ -18,9 +25,14 @@ LIMIT = {"f32": 1e-4, "bf16": 3e-2, "i8": 2e-1}     # largest relative differenc
 
 # ---- what a contestant runs -----------------------------------------------------------------------------------------
 
-def serve(step, loss=0.0):
+def first():
+    """The first step is done."""
+    print("FIRST", flush=True)
+
+
+def serve(step, loss=0.0, norm=0.0):
     """Warmed up: say so, then answer each line with the seconds of one step, and q with the peak memory."""
-    print(f"READY {loss:.9g}", flush=True)
+    print(f"READY {loss:.9g} {norm:.9g}", flush=True)
     for line in sys.stdin:
         if line[0] == "q":
             break
@@ -50,6 +62,7 @@ def work_torch(a):
     """Forms: eager, compile, frozen; training factored or naive. Types: f32, amp, bf16 (the whole model)."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(a.cores)
     import numpy as np, torch
+    from safetensors.torch import load_file
     from torch import nn
     from torch.nn import functional as F
     from demo_peer import Alore
@@ -61,13 +74,17 @@ def work_torch(a):
     torch.set_num_threads(a.cores)
     torch.manual_seed(0)
     net, (x, y) = torch_model(a.folder, a.model), map(torch.from_numpy, load_inputs(a.folder, a.batch))
-    train, loss = a.task != "infer", 0.0
+    train, loss, norm = a.task != "infer", 0.0, 0.0
     if train:
-        kind, S = (Naive if a.task == "naive" else Alore), nn.Parameter(torch.empty(4, 4, 4).uniform_(-0.8, 0.8))
+        start, kind = load_file(a.folder / "start.safetensors"), Naive if a.task == "naive" else Alore
+        S = nn.Parameter(start["alore.S"].reshape(4, 4, 4))
         net.requires_grad_(False)
         net.head.requires_grad_(True)
-        for block in net.blocks:
+        for i, block in enumerate(net.blocks):
             block.attn.qkv, block.mlp.fc1 = kind(block.attn.qkv, S, 4), kind(block.mlp.fc1, S, 4)
+            for name, host in ("attn.qkv", block.attn.qkv), ("mlp.fc1", block.mlp.fc1):
+                host.D.data = start[f"blocks.{i}.{name}.alore.D"].reshape(host.D.shape)
+                host.U.data = start[f"blocks.{i}.{name}.alore.U"].reshape(host.U.shape)
         optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
     if a.dtype == "bf16":
         net, x = net.to(torch.bfloat16), x.to(torch.bfloat16)
@@ -92,15 +109,18 @@ def work_torch(a):
         value.backward()
         optimizer.step()
         return value.detach()
-    first = step()
+    value = step()
+    first()
     if train:
-        loss = first.item()
+        loss = value.item()
+        norm = sum(p.grad.double().square().sum().item() for p in net.parameters() if p.requires_grad) ** 0.5
     else:
-        np.save(a.logits, first.float().numpy())
-    for thread in os.listdir("/proc/self/task"):    # the main thread on the first core, its helpers on the last
-        os.sched_setaffinity(int(thread), {0 if int(thread) == os.getpid() else a.cores - 1})
+        np.save(a.logits, value.float().numpy())
+    for thread in os.listdir("/proc/self/task"):    # the main thread on the first core, its helpers on the others
+        main = a.cores == 1 or int(thread) == os.getpid()
+        os.sched_setaffinity(int(thread), {0} if main else set(range(1, a.cores)))
     step()
-    serve(step, loss)
+    serve(step, loss, norm)
 
 
 def work_ort(a):
@@ -114,7 +134,9 @@ def work_ort(a):
     name = f"vit{a.batch}{'_i8' if a.dtype == 'i8' else ''}.onnx"
     session = ort.InferenceSession(str(a.folder / name), options, providers=["CPUExecutionProvider"])
     feed = {"x": load_inputs(a.folder, a.batch)[0]}
-    np.save(a.logits, session.run(None, feed)[0])
+    logits = session.run(None, feed)[0]
+    first()
+    np.save(a.logits, logits)
     session.run(None, feed)
     serve(lambda: session.run(None, feed))
 
@@ -143,6 +165,7 @@ def work_ov(a):
         def step():
             out[:] = request.infer({0: x}, share_inputs=True, share_outputs=True)[0]
     step()
+    first()
     np.save(a.logits, out)
     step()
     serve(step)
@@ -205,19 +228,26 @@ def export(a):
 
 # ---- the contest ----------------------------------------------------------------------------------------------------
 
-STARTED = []
+STARTED, ONE_CORE = [], "one core"
+UNITS = {"gflops": "GFLOP/s", "gbs": "GB/s", "images_per_second": "images/s"}
 Contestant = collections.namedtuple("Contestant", "peer form dtype command env")
+
+
+def batch_of(a, case):
+    return 1 if case.startswith("batch1") else a.batch
 
 
 def contestants(a, case):
     """All forms worth trying; the best one of each peer counts."""
-    batch = 1 if case == "batch1" else a.batch
-    train, dtype = case.startswith("train"), {"16": "bf16", "r8": "i8"}.get(case[-2:], "f32")
-    pin = ["taskset", "-c", ",".join(str(i) for i in range(a.cores))]
-    alore = pin + [str(a.alore), "bench", "--weights", str(a.folder / "weights.safetensors"), "--data",
-                   str(a.folder / "images.safetensors"), "--batch", str(batch), "--threads", str(a.cores), "--precision", dtype,
-                   "--serve", "-q"] + (["--train", "--attach", RULES] if train else [])
-    out = [Contestant("alore", "", dtype, alore, {})]
+    batch = batch_of(a, case)
+    train, dtype = case.startswith("train"), {"16": "bf16", "r8": "i8", "_8": "i8"}.get(case[-2:], "f32")
+
+    def alore(form, cores):
+        command = ["taskset", "-c", ",".join(str(i) for i in range(cores)), str(a.alore), "bench", "--weights",
+                   str(a.folder / "weights.safetensors"), "--data", str(a.folder / "images.safetensors"), "--batch",
+                   str(batch), "--threads", str(cores), "--precision", dtype, "--serve", "-q"]
+        return Contestant("alore", form, dtype, command + (["--train", "--attach", RULES] if train else []), {})
+    out = [alore("", a.cores)] + ([alore(ONE_CORE, 1)] if a.cores > 1 else [])
 
     def peer(peer, form, task="infer", env={}, dtype=dtype):
         words = [task if train else "", dtype if dtype == "amp" else "", form, "tcmalloc" if env else ""]
@@ -235,26 +265,30 @@ def contestants(a, case):
     if not train and dtype != "bf16":
         peer("ort", "dynamic" if dtype == "i8" else "")
     if not train and dtype != "i8":
-        for form in ["one"] if case == "batch1" else ["one", "each"]:
+        for form in ["one"] if batch == 1 else ["one", "each"]:
             peer("ov", form)
     return [c for c in out if not a.peers or c.peer == "alore" or c.peer in a.peers]
 
 
 def start(a, c, k):
-    """Start it, wait until it is warm, and stop it. Returns process, the number it said, and why it failed."""
+    """Start it, wait until it is warm, and stop it. Returns process, the numbers it said, seconds from the start to the
+    end of the first step, and why it failed."""
     log, logits = a.folder / f"log{k}.txt", a.folder / f"logits{k}.npy"
     logits.unlink(missing_ok=True)
     extra = [] if c.peer == "alore" else ["--logits", str(logits)]
+    begin, seconds = time.perf_counter(), 0.0
     p = subprocess.Popen(c.command + extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(log, "w"),
                          text=True, env={**os.environ, **c.env}, bufsize=1)
     STARTED.append(p)
     for line in p.stdout:
+        if line.startswith("FIRST"):
+            seconds = time.perf_counter() - begin
         if line.startswith("READY"):
             os.kill(p.pid, signal.SIGSTOP)
-            return p, float(line.split()[1]), ""
+            return p, [float(word) for word in line.split()[1:]], seconds, ""
     p.wait()
     lines = [line for line in log.read_text().splitlines() if line.strip()]
-    return None, 0, lines[-1][:160] if lines else f"exit {p.returncode}"
+    return None, [], 0, lines[-1][:160] if lines else f"exit {p.returncode}"
 
 
 def ask(p, line):
@@ -278,26 +312,27 @@ def alore_logits(a, batch, dtype):
 def contest(a, case):
     """One case: start all, compare what they compute, then take turns."""
     import numpy as np
-    batch, train = 1 if case == "batch1" else a.batch, case.startswith("train")
+    batch, train = batch_of(a, case), case.startswith("train")
     rows, wrong, load = [], [], os.getloadavg()[0]
     for k, c in enumerate(contestants(a, case)):
         begin = time.time()
-        p, said, why = start(a, c, k)
-        row = dict(peer=c.peer, form=c.form, dtype=c.dtype, warm_seconds=round(time.time() - begin, 1), why=why,
-                   process=p, steps=[])
+        p, said, seconds, why = start(a, c, k)
+        row = dict(peer=c.peer, form=c.form, dtype=c.dtype, warm_seconds=round(time.time() - begin, 1),
+                   first_seconds=round(seconds, 3), why=why, process=p, steps=[])
         if p and train:
-            row["loss"] = said
+            row["loss"], row["norm"] = said
         elif p:
             got = alore_logits(a, batch, c.dtype) if c.peer == "alore" else np.load(a.folder / f"logits{k}.npy")
             row["error"] = float(np.linalg.norm(got - a.reference[:batch]) / np.linalg.norm(a.reference[:batch]))
-        tells = f"logits differ by {row['error']:.1e}" if "error" in row else f"loss {said:.6f}"
+        tells = f"logits differ by {row['error']:.1e}" if "error" in row else "loss %.6f, gradient %.6g" % tuple(said or (0, 0))
         print(f"  {c.peer} {c.form} {c.dtype}: {why or 'warm after %.0f s, %s' % (row['warm_seconds'], tells)}",
               file=sys.stderr)
         rows.append(row)
     runs = [r for r in rows if r["process"]]
+    norm = next((r["norm"] for r in runs if train and r["peer"] != "alore"), rows[0].get("norm", 1))
     for r in runs:
         limit = LIMIT.get(r["dtype"], LIMIT["bf16"])
-        far = r["error"] if not train else abs(r["loss"] - a.loss) / a.loss
+        far = r["error"] if not train else max(abs(r["loss"] - a.loss) / a.loss, abs(r["norm"] - norm) / norm)
         if not far <= limit:
             wrong.append(f"{case}: {r['peer']} {r['form']} differs by {far:.2g}, at most {limit:g} is allowed")
     for _ in range(a.rounds):
@@ -325,6 +360,8 @@ def best_rows(result):
         if "median" not in r:
             continue
         kind = r["peer"] + (", naive" if "naive" in r["form"] else "")
+        if r["form"] == ONE_CORE:
+            continue
         if r["peer"] == "alore":
             ours = r
         elif kind not in best or r["median"] > best[kind]["median"]:
@@ -337,40 +374,82 @@ def title_of(result):
     return f"{result['model']}, {CASES[result['case']]}, batch {result['batch']}, {cores}"
 
 
-def page(results, command):
+def command_of(r):
+    """What measures this case again."""
+    compiled = any(word in row["form"] for row in r["rows"] for word in ("compile", "frozen"))
+    return (f"python bench/peers.py --model {r['model']} --batch {r['batch'] if r['batch'] > 1 else 16} "
+            f"--cores {r['cores']} --cases {r['case']} --rounds {r['rounds']}"
+            + " --no-compile" * (not compiled and any(row["peer"] == "PyTorch" for row in r["rows"])))
+
+
+def kernel_tables(kernels):
+    """The last runs of make bench that were kept, one for each level."""
+    out = []
+    for isa, k in sorted(kernels.items()):
+        out += [f"## Kernels and networks, {isa}", "",
+                f"{k['date']}; {k['cpu']}; alore {k['version']}{' ' * bool(k['commit'])}{k['commit']}; a core does "
+                f"{k['peak_f32']:.0f} GFLOP/s in f32, {k['peak_bf16']:.0f} in bf16, {k['peak_i8']:.0f} in int8; kernels on one "
+                f"thread, networks on as many as their names end with (of {k['threads']}). Shares are of the peak, or of a copy, "
+                "of the same run. Again: "
+                f"`make bench BENCHFLAGS='--isa {isa} --threads {k['threads']}'`.", "",
+                "| case | median | | share | range | samples that count |", "|---|---|---|---|---|---|"]
+        for r in k["rows"] + k["networks"]:
+            unit, key = next((u, n) for n, u in UNITS.items() if n in r)
+            share = f"{100 * r['share']:.1f} %" if r["share"] > 0 else ""
+            times = f", {r['against_one_thread']:.2f} times one thread" if "against_one_thread" in r else ""
+            out.append(f"| {r['name']} | {r[key]:.4g} | {unit} | {share} | {r['low']:.4g} to {r['high']:.4g} | "
+                       f"{r['kept']} of {r['samples']}{times} |")
+        out.append("")
+    return out
+
+
+def page(a, results):
     out = ["# alore and its peers", "",
            "Written by `bench/peers.py`; do not edit. Images per second: medians of interleaved rounds, with the slowest and",
            "the fastest; the same weights, images and cores for all; every contestant a process of its own, all others",
            "stopped during a step. The ratio is alore's median divided by that row's; **bold** where the row is the best form",
            "of that peer. `each`: a stream of single images on each core; `one`: all cores on one batch; `frozen`: compiled",
-           "with constant weights; `fact`, `naive`: adapters as factors, or as Kronecker products formed; `amp`: autocast. A",
+           "with constant weights; `fact`, `naive`: adapters as factors, or as Kronecker products formed; `amp`: autocast;",
+           "`one core`: alore itself on one of the cores, so that its ratio is what all cores do against one. To first logits:",
+           "from the start of the program, reading, packing or compiling included; in training to the end of the first step. A",
            "load average well above 0 says that other work took cores: then only the ratios mean something.", "",
            "![images per second](peers.svg)", ""]
     for r in results:
         ours, best = best_rows(r)
         out += [f"## {title_of(r)}", "", f"{r['date']}; {r['cpu']}; {r['rounds']} rounds; FMA peak of a core "
                 f"{r['peak']:.0f} GFLOP/s in f32; load average before the start {r['load']}.  ",
-                "; ".join(f"{k} {v}" for k, v in r["versions"].items()) + "."]
-        if r["case"] in ("infer16", "train16") and "avx512_bf16" not in r["flags"] and "amx_bf16" not in r["flags"]:
+                "; ".join(f"{k} {v}" for k, v in r["versions"].items()) + ".  ", f"Again: `{command_of(r)}`"]
+        if r["case"].endswith("16") and "avx512_bf16" not in r["flags"] and "amx_bf16" not in r["flags"]:
             out += ["", "**This CPU has no bf16 products**: what is called bf16 here is computed in f32, or slowly, and",
                     "says nothing about CPUs that have them."]
-        if r["case"] == "infer8" and not {"avx512_vnni", "avx_vnni"} & set(r["flags"]):
+        if r["case"].endswith("8") and not {"avx512_vnni", "avx_vnni"} & set(r["flags"]):
             out += ["", "**This CPU has no int8 dot products.**"]
-        out += ["", "| | form | images/s | range | peak memory | differs from PyTorch f32 by | alore / it |",
-                "|---|---|---|---|---|---|---|"]
+        out += ["", "| | form | images/s | range | peak memory | start to first logits | differs from PyTorch f32 by "
+                "| alore / it |", "|---|---|---|---|---|---|---|---|"]
         for row in r["rows"]:
             if "median" not in row:
-                out.append(f"| {row['peer']} | {row['form']} {row['dtype']} | not run: {row['why']} | | | | |")
+                out.append(f"| {row['peer']} | {row['form']} {row['dtype']} | not run: {row['why']} | | | | | |")
                 continue
             ratio = f"{ours['median'] / row['median']:.2f}" if ours and row is not ours else ""
             if any(row is b for b in best.values()):
                 ratio = f"**{ratio}**" if ratio else ""
             differs = f"{row['error']:.1e}" if "error" in row else f"loss {row['loss']:.4f}"
+            differs += f", gradient {row['norm']:.4g}" if "norm" in row else ""
+            begin = f"{row['first_seconds']:.2f} s" if "first_seconds" in row else ""
             out.append(f"| {row['peer']} | {row['form']} {row['dtype']} | {row['median']:.3g} | "
-                       f"{row['low']:.3g} to {row['high']:.3g} | {row['rss'] / 1e6:.0f} MB | {differs} | {ratio} |")
+                       f"{row['low']:.3g} to {row['high']:.3g} | {row['rss'] / 1e6:.0f} MB | {begin} | {differs} | {ratio} |")
         out.append("")
-    out += ["Run again: `" + command + "` after `make` and `pip install -r bench/requirements.txt`.", ""]
-    return "\n".join(out)
+    out += ["Commands run after `make` and `pip install -r bench/requirements.txt`.", ""]
+    kernels, roofline = a.out / "kernels.json", a.out / "roofline.md"
+    out += kernel_tables(json.loads(kernels.read_text())) if kernels.exists() else []
+    return "\n".join(out) + ("\n" + roofline.read_text() if roofline.exists() else "")
+
+
+def svg(width, height, body):
+    head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+            'font-size="12">\n'
+            '<style>text{fill:#1a202c}.t{font-weight:bold}</style><rect width="100%" height="100%" fill="#fff"/>\n')
+    return head + "\n".join(body) + "\n</svg>\n"
 
 
 def picture(results):
@@ -394,9 +473,7 @@ def picture(results):
                      f'<text x="{132 + max(w, high)}" y="{y + 12}">{label}</text>']
             y += 18
         y += 12
-    head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="680" height="{y}" font-family="sans-serif" font-size="12">\n'
-            '<style>text{fill:#1a202c}.t{font-weight:bold}</style><rect width="100%" height="100%" fill="#fff"/>\n')
-    return head + "\n".join(body) + "\n</svg>\n"
+    return svg(680, y, body)
 
 
 # ---- main -----------------------------------------------------------------------------------------------------------
@@ -411,7 +488,7 @@ def cpu_words():
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--cores", type=int, choices=[1, 2], default=2)
+    ap.add_argument("--cores", type=int, default=2)
     ap.add_argument("--cases", default=",".join(CASES), help="of " + ",".join(CASES))
     ap.add_argument("--rounds", type=int, default=5)
     ap.add_argument("--model", choices=list(MODELS), default="vit_base_patch16_224")
@@ -422,6 +499,7 @@ def main():
     ap.add_argument("--alore", type=Path, default=Path("build/alore"))
     ap.add_argument("--out", type=Path, default=None, help="folder of README.md, peers.json and peers.svg (bench)")
     ap.add_argument("--show", action="store_true", help="only write the page and the picture again")
+    ap.add_argument("--kernels", type=Path, metavar="FILE", help="keep the tables of make bench's FILE, and --show")
     for hidden in ("--work", "--task", "--form", "--dtype", "--logits"):
         ap.add_argument(hidden, help=argparse.SUPPRESS)
     ap.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -440,6 +518,10 @@ def main():
     a.out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     atexit.register(lambda: [p.kill() for p in STARTED if p.poll() is None])
+    if a.kernels:
+        kept, new, a.show = a.out / "kernels.json", json.loads(a.kernels.read_text()), True
+        kernels = json.loads(kept.read_text()) if kept.exists() else {}
+        kept.write_text(json.dumps({**kernels, new["isa"]: new}, indent=1) + "\n")
     wrong, order = [], {c: i for i, c in enumerate(CASES)}
     for case in cases if not a.show else [None]:
         if case:
@@ -451,9 +533,9 @@ def main():
             results = [r for r in results if (r["model"], r["case"], r["cores"]) != (a.model, case, a.cores)] + [result]
         results.sort(key=lambda r: (-MODELS[r["model"]][0], order[r["case"]], r["cores"]))
         store.write_text(json.dumps(results, indent=1) + "\n")
-        (a.out / "README.md").write_text(page(results, f"python bench/peers.py --cores {a.cores} --rounds {a.rounds}"))
+        (a.out / "README.md").write_text(page(a, results))
         (a.out / "peers.svg").write_text(picture(results))
-    print("\n".join(line for line in page(results, "").splitlines() if line.startswith(("|", "##", "**This"))))
+    print("\n".join(line for line in page(a, results).splitlines() if line.startswith(("|", "##", "**This"))))
     for line in wrong:
         print("peers: " + line, file=sys.stderr)
     return 1 if wrong else 0
@@ -463,11 +545,14 @@ def prepare(a):
     """Files, versions, the peak of this machine, and what PyTorch makes of it in f32."""
     import onnxruntime, openvino, torch
     from torch.nn import functional as F
-    if (os.cpu_count() or 1) < a.cores:
+    if not 1 <= a.cores <= (os.cpu_count() or 1):
         sys.exit(f"peers: --cores {a.cores}, but the machine has {os.cpu_count()}")
     a.folder = Path("build/peers") / f"{a.model}_b{a.batch}"
     a.folder.mkdir(parents=True, exist_ok=True)
     make_inputs(a.folder, a.model, a.batch)
+    subprocess.run([str(a.alore), "train", "--weights", str(a.folder / "weights.safetensors"), "--data",
+                    str(a.folder / "images.safetensors"), "--attach", RULES, "--steps", "0", "-q", "--out",
+                    str(a.folder / "start.safetensors")], check=True, stdout=subprocess.DEVNULL)
     if not (a.folder / f"vit{a.batch}.xml").exists() or not (a.folder / "vit1.xml").exists():
         subprocess.run([sys.executable, __file__, "--work", "export", "--model", a.model, "--batch", str(a.batch), "--folder",
                         str(a.folder)], check=True, stdout=subprocess.DEVNULL)

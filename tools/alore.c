@@ -48,6 +48,7 @@ typedef struct app {
     alore_ctx ctx;
     alore_weights *packed; /* the base as kernels read it, for all runs of the command */
     block *blocks;
+    double begun; /* when the program was */
     double shown; /* when progress was last shown */
     bool line;    /* a line of progress stands on the terminal */
     bool inner;   /* progress is told by what goes on around */
@@ -461,7 +462,8 @@ static const option options[] = {
      "what waits for the backward; small: bf16, and slopes of activations in 8 bits"},
     {"--store-frozen", NULL, FLAG, AT(frozen), 0, 0, NULL, C_TRAIN,
      "the adapter holds random frozen tensors, too, not only the seed that makes them"},
-    {"--records", NULL, FLAG, AT(records), 0, 0, NULL, C_PLAN, "print every record"},
+    {"--records", NULL, FLAG, AT(records), 0, 0, NULL, C_PLAN | C_BENCH,
+     "plan: print every record; bench: where the time of a step goes by kinds of records, on one thread"},
     {"--checkpoint", "FILE", TEXT, AT(checkpoint), 0, 0, NULL, C_TRAIN,
      "the state of training, written at the end and every --every steps"},
     {"--every", "STEPS", WHOLE, AT(every), 1, 1e9, NULL, C_TRAIN, "needs --checkpoint"},
@@ -2933,6 +2935,46 @@ static int fill_batch(app *a, const network *n, const machine *m)
     return rc;
 }
 
+/* Where a step's time goes. Shares are of the whole step, and of the peak. */
+static int run_profile(app *a, bench *b, const machine *m, const bench_stepper *step) {
+    bench_profile *p = (bench_profile *)take(a, 1, sizeof *p);
+    if (!p) return 1;
+    if (!bench_profile_run(b, m->plan, step, b->most, p)) return fail_library(a, 1, "bench");
+    end_line(a);
+    report r = put_begin(a);
+    if (!r.json)
+        printf("%-16s %-10s %8s %10s %8s %10s %8s\n", "kernel", "of", "records", "ms", "of step", "GFLOP/s",
+               "of peak");
+    put_open(&r, "records", '[');
+    for (int i = 0; i < p->count; ++i) {
+        const bench_line *l = &p->lines[i];
+        const double rate = l->product && l->seconds > 0 ? l->flops / l->seconds * 1e-9 : 0;
+        if (!r.json) {
+            printf("%-16s %-10s %8d %10.3f %6.1f %%", l->kernel, bench_owners[l->owner], l->records,
+                   1e3 * l->seconds, 100 * l->seconds / p->seconds);
+            if (l->product) printf(" %10.1f %6.1f %%", rate, 100 * rate / l->peak);
+            printf("\n");
+            continue;
+        }
+        put_open(&r, NULL, '{');
+        put_string(&r, "kernel", l->kernel);
+        put_string(&r, "of", bench_owners[l->owner]);
+        put_whole(&r, "records", (uint64_t)l->records);
+        put_real(&r, "seconds", l->seconds);
+        put_real(&r, "part", l->seconds / p->seconds);
+        if (l->product) put_real(&r, "gflops", rate);
+        if (l->product) put_real(&r, "share", rate / l->peak);
+        put_close(&r, '}');
+    }
+    put_close(&r, ']');
+    put_real(&r, "seconds", p->seconds);
+    for (int i = 0; i < BENCH_OWNERS; ++i) put_share(&r, bench_owners[i], p->of[i]);
+    put_whole(&r, "batch", (uint64_t)a->set.batch);
+    put_peaks(&r, b);
+    put_end(&r);
+    return 0;
+}
+
 /* Steps of a network, on its own weights or random ones. */
 static int run_network(app *a, bench *b)
 {
@@ -2952,7 +2994,11 @@ static int run_network(app *a, bench *b)
     if (rc) return rc;
     step.run = m.run;
     step.train = s->train;
-    if (s->serve) return bench_serve(&step, (int)s->batch) ? 0 : fail_library(a, 1, "bench");
+    if (s->serve) return bench_serve(&step, (int)s->batch, a->begun) ? 0 : fail_library(a, 1, "bench");
+    if (!s->records && bench_step(&step) < 0) return fail_library(a, 1, "bench");
+    const double first = bench_now() - a->begun; /* what of the bench comes later */
+    if (!bench_open(b, (int)s->threads)) return fail(a, 1, "bench", "%s", b->why);
+    if (s->records) return run_profile(a, b, &m, &step);
     if (!bench_network(b, m.plan, &step, (int)s->batch, &row)) return fail_library(a, 1, "bench");
     end_line(a);
     report r = put_begin(a);
@@ -2960,6 +3006,7 @@ static int run_network(app *a, bench *b)
     put_real(&r, "min", row.low);
     put_real(&r, "max", row.high);
     put_share(&r, "share", row.share);
+    if (n.file) put_real(&r, "first_seconds", first); /* else random weights were made, too */
     put_whole(&r, "planned_bytes", bench_planned(m.plan));
     put_whole(&r, "peak_rss", bench_peak_rss());
     put_real(&r, "flops", alore_plan_flops(m.plan));
@@ -2975,12 +3022,13 @@ static int run_bench(app *a)
 {
     const settings *s = &a->set;
     const bool net = s->weights || s->backbone;
-    static const char *const of_network[] = {"--train", "--attach", "--batch",
-                                             "--steps", "--data",   "--serve"};
+    static const char *const of_network[] = {"--train", "--attach", "--batch",  "--steps",
+                                             "--data",  "--serve",  "--records"};
     for (size_t i = 0; !net && i < sizeof of_network / sizeof *of_network; ++i)
         if (is_given(a, of_network[i]))
             return fail(a, 2, of_network[i], "needs a network: --weights FILE or --backbone SPEC");
     if (net && s->train && !s->attach) return fail(a, 2, "--attach", "missing: --train asks for rules");
+    if (s->records) a->set.threads = 1;
     if (is_given(a, "--steps") && (s->steps < 1 || s->steps > BENCH_SAMPLES))
         return fail(a, 2, "--steps", "'%lld' is not from 1 to %d", (long long)s->steps, BENCH_SAMPLES);
     bench *b = (bench *)take(a, 1, sizeof *b);
@@ -2995,7 +3043,7 @@ static int run_bench(app *a)
         b->sample = 1e-9; /* a sample is one step */
         b->patience = 1e9;
     }
-    int rc = s->serve || bench_open(b, net ? (int)s->threads : 1) ? 0 : fail(a, 1, "bench", "%s", b->why);
+    int rc = net || bench_open(b, 1) ? 0 : fail(a, 1, "bench", "%s", b->why);
     if (!rc) rc = net ? run_network(a, b) : run_kernels(a, b);
     bench_close(b);
     return rc;
@@ -3029,7 +3077,7 @@ static const command commands[] = {
      "what shall learn: spt spends --budget on the most sensitive parameters, glora trains a supernet and\n"
      "  finds its best subnet on --val; the adapter is for train --init-adapter, eval and merge",
      "--weights --data --out", run_search},
-    {"bench", C_BENCH, "[NETWORK [--train --attach RULES] --batch N --steps S]",
+    {"bench", C_BENCH, "[NETWORK [--train --attach RULES] --batch N --steps S [--records]]",
      "speed as a share of what the machine can do: kernels on one thread, or a network's steps", "",
      run_bench},
     {"help", C_HELP, "[COMMAND|METHOD]", "more about one of them", "", run_help},
@@ -3192,6 +3240,7 @@ static int call(app *a, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static app a;
+    a.begun = bench_now();
     int rc = call(&a, argc, argv);
     end_line(&a);
     if (!rc && (fflush(stdout) || ferror(stdout)))

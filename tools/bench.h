@@ -71,7 +71,7 @@ typedef struct bench_row {
     double each;            /* of a network: GFLOP an image */
     double against;         /* of a network on all threads: times what one did; 0: not compared */
     int type;               /* of the peak; BENCH_TYPES: GB/s */
-    int samples, kept;
+    int samples, kept, threads;
 } bench_row;
 
 static double bench_now(void) {
@@ -133,33 +133,45 @@ static void bench_fma_plain(long n) /* a product and a sum are two instructions 
 }
 /* clang-format on */
 
-/* The loop for products of a type, and what one turn of it does; NULL: the machine has none. */
-static void (*bench_loop(int type, double *flops))(long) {
-    const bool wide = __builtin_cpu_supports("avx512f") != 0;
+/* The loop for products of a type at a level (0: the best), and what one turn of it does; NULL: there is
+ * none. */
+static void (*bench_loop(int isa, int type, double *flops))(long) {
+    const bool wide = (isa == ALORE_ISA_AUTO || isa == ALORE_ISA_AVX512) && __builtin_cpu_supports("avx512f");
     *flops = type == BENCH_I8 ? 24 * 128.0 : type == BENCH_BF16 ? 24 * 64.0 : 24 * 32.0;
-    if (type == BENCH_BF16) return alo_cpu() >> 8 & ALO_OWN_BF16 ? bench_bf16_avx512 : NULL; /* if used */
+    if (type == BENCH_BF16)
+        return wide && alo_cpu() >> 8 & ALO_OWN_BF16 ? bench_bf16_avx512 : NULL; /* if used */
     if (type == BENCH_I8) return wide && __builtin_cpu_supports("avx512vnni") ? bench_i8_avx512 : NULL;
     if (wide) return bench_fma_avx512;
     *flops = 12 * 16.0;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return bench_fma_avx2;
+    if (isa != ALORE_ISA_SCALAR && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return bench_fma_avx2;
     *flops = 12 * 8.0;
     return bench_fma_plain;
 }
 #elif defined(__GNUC__) && defined(__aarch64__)
 /* clang-format off */
-#    define BENCH_FMLA(i) "fmla v" #i ".4s, v31.4s, v31.4s\n"
+#    define BENCH_FMLA(i)  "fmla v" #i ".4s, v31.4s, v31.4s\n"
+#    define BENCH_BFDOT(i) ".inst 0x6e5fffe0 + " #i "\n" /* bfdot vi.4s, v31.8h, v31.8h, for any assembler */
+#    define BENCH_SDOT(i)  ".inst 0x4e9f97e0 + " #i "\n" /* sdot vi.4s, v31.16b, v31.16b */
+#    define BENCH_NEON(name, op)                                                                             \
+        static void name(long n)                                                                             \
+        {                                                                                                    \
+            __asm__ volatile("fmov v31.4s, #1.0\n1:\n" BENCH_24(op) "subs %0, %0, #1\nb.ne 1b\n" : "+r"(n) : \
+                             : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", \
+                               "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",  \
+                               "v23", "v31");                                                                \
+        }
+BENCH_NEON(bench_fma_neon, BENCH_FMLA)
+BENCH_NEON(bench_bf16_neon, BENCH_BFDOT)
+BENCH_NEON(bench_i8_neon, BENCH_SDOT)
 /* clang-format on */
-static void bench_fma_neon(long n) {
-    __asm__ volatile("fmov v31.4s, #1.0\n1:\n" BENCH_24(BENCH_FMLA) "subs %0, %0, #1\nb.ne 1b\n"
-                     : "+r"(n)
-                     :
-                     : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
-                       "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v31");
-}
 
-static void (*bench_loop(int type, double *flops))(long) {
-    *flops = 24 * 8.0;
-    return type == BENCH_F32 ? bench_fma_neon : NULL;
+static void (*bench_loop(int isa, int type, double *flops))(long) {
+    const unsigned own = isa == ALORE_ISA_SCALAR ? 0 : alo_cpu() >> 8;
+    *flops = type == BENCH_I8 ? 24 * 32.0 : type == BENCH_BF16 ? 24 * 16.0 : 24 * 8.0;
+    if (type == BENCH_BF16) return own & ALO_OWN_BF16 ? bench_bf16_neon : NULL;
+    if (type == BENCH_I8) return own & ALO_OWN_I8 ? bench_i8_neon : NULL;
+    return bench_fma_neon;
 }
 #else
 /* What the compiler makes of 64 sums. */
@@ -171,23 +183,24 @@ static void bench_fma_plain(long n) {
     for (int i = 0; i < 64; ++i) sink = sum[i];
 }
 
-static void (*bench_loop(int type, double *flops))(long) {
+static void (*bench_loop(int isa, int type, double *flops))(long) {
+    (void)isa;
     *flops = 64 * 2.0;
     return type == BENCH_F32 ? bench_fma_plain : NULL;
 }
 #endif
 
 /* The machine multiplies numbers of that type by instructions of their own. */
-static bool bench_has(int type) {
+static bool bench_has(const bench *b, int type) {
     double flops;
-    return bench_loop(type, &flops) != NULL;
+    return bench_loop(b->isa, type, &flops) != NULL;
 }
 
 /* One thread's part: all begin together, or after twenty milliseconds without the others. */
 static void bench_burst_task(void *arg, int i) {
     bench *b = (bench *)arg;
     double flops, wait = bench_now() + 2e-2;
-    void (*loop)(long) = bench_loop(b->kind, &flops);
+    void (*loop)(long) = bench_loop(b->isa, b->kind, &flops);
 #if defined(__GNUC__)
     __atomic_add_fetch(&b->arrived, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&b->arrived, __ATOMIC_SEQ_CST) < (unsigned)b->threads && bench_now() < wait)
@@ -202,7 +215,7 @@ static void bench_burst_task(void *arg, int i) {
 /* GFLOP/s (or integer GOP/s) of all threads in a burst of about 0.2 ms. */
 static double bench_burst(bench *b, int type) {
     double flops, first, last;
-    if (!bench_loop(type, &flops)) return 0;
+    if (!bench_loop(b->isa, type, &flops)) return 0;
     b->kind = type;
     b->arrived = 0;
     alore_pool_run(b->pool, bench_burst_task, b, b->threads);
@@ -262,7 +275,7 @@ static bool bench_open(bench *b, int threads) {
         return bench_fail(b, "threads", alore_last_error(&b->ctx)->text);
     for (int type = 0; type < BENCH_TYPES; ++type) {
         double flops, start, spent = 0;
-        void (*loop)(long) = bench_loop(type, &flops);
+        void (*loop)(long) = bench_loop(b->isa, type, &flops);
         if (!loop) continue;
         double alone = 0;
         long n = 1000; /* the first bursts raise the clock */
@@ -299,7 +312,7 @@ static int bench_by_value(const void *a, const void *b) {
 static double bench_peak(const bench *b, int type) {
     double near[BENCH_BURSTS];
     int n = 0;
-    if (!bench_has(type)) type = BENCH_F32;
+    if (!bench_has(b, type)) type = BENCH_F32;
     for (int i = 0; i < b->burst_count[type] && i < BENCH_BURSTS; ++i)
         if (b->bursts[type][i] > BENCH_NEAR * b->best[type]) near[n++] = b->bursts[type][i];
     qsort(near, (size_t)n, sizeof *near, bench_by_value);
@@ -340,6 +353,7 @@ static bool bench_measure(bench *b, bench_work work, void *arg, bench_row *row) 
         for (int i = 0; i < n; ++i) kept += gate[i] > BENCH_NEAR * b->best[BENCH_F32];
     }
     row->samples = n;
+    row->threads = b->threads;
     row->kept = kept;
     if (kept) {
         kept = 0;
@@ -730,9 +744,9 @@ static bool bench_case_run(bench *b, const bench_case *c, bench_row *row) {
 
 /* bf16: frozen products, and attention where its dot products pay; i8: these products forward; adapters and
  * the rest stay f32. */
-static bool bench_wanted(const bench_case *c, int precision) {
+static bool bench_wanted(const bench *b, const bench_case *c, int precision) {
     if (precision == BENCH_BF16)
-        return c->form <= BENCH_LINEAR_ADD || (c->form == BENCH_ATTENTION && bench_has(BENCH_BF16));
+        return c->form <= BENCH_LINEAR_ADD || (c->form == BENCH_ATTENTION && bench_has(b, BENCH_BF16));
     return precision == BENCH_F32 || (c->form <= BENCH_LINEAR_ADD && !c->piece);
 }
 
@@ -742,7 +756,7 @@ static int bench_kernels(bench *b, bench_row rows[BENCH_ROWS]) {
     for (b->precision = 0; b->precision < BENCH_PRECISIONS; ++b->precision)
         for (int i = 0; i < BENCH_CASES; ++i) {
             const bench_case *c = &bench_cases[i];
-            if ((b->quick && !c->quick) || !bench_wanted(c, b->precision)) continue;
+            if ((b->quick && !c->quick) || !bench_wanted(b, c, b->precision)) continue;
             if (b->only && !strstr(c->name, b->only)) continue;
             if (b->progress) b->progress(b->user, c->name, count, BENCH_CASES * BENCH_PRECISIONS);
             if (!bench_case_run(b, c, &rows[count])) return count;
@@ -758,6 +772,7 @@ static int bench_kernels(bench *b, bench_row rows[BENCH_ROWS]) {
 typedef struct bench_stepper {
     alore_run *run;
     bool train;
+    float norm;        /* of the last step's gradient */
     alore_cache cache; /* bound: steps begin behind what it holds */
     uint32_t items[BENCH_ITEMS];
 } bench_stepper;
@@ -769,7 +784,7 @@ static double bench_step(void *arg) {
         : s->train    ? alore_backward(s->run, 0)
                       : alore_forward(s->run, 0))
         return -1;
-    if (s->train && alore_step(s->run, NULL, 1e-3f, NULL)) return -1;
+    if (s->train && alore_step(s->run, NULL, 1e-3f, &s->norm)) return -1;
     return bench_now() - start;
 }
 
@@ -784,15 +799,138 @@ static inline alore_status bench_cache(bench_stepper *s, const alore_plan *p, in
     return status;
 }
 
-/* Steps, one warm-up first: images a second in `row`, and their share of the peak of all threads by the
- * plan's operations. b->least and b->most tell how many steps. */
+/* Steps behind the first, which is the caller's: images a second in `row`, and their share of the peak of all
+ * threads by the plan's operations. b->least and b->most tell how many steps. */
 static bool bench_network(bench *b, const alore_plan *p, bench_stepper *s, int batch, bench_row *row) {
     row->type = b->precision;
-    if (bench_step(s) < 0 || !bench_measure(b, bench_step, s, row)) return false;
+    if (!bench_measure(b, bench_step, s, row)) return false;
     bench_scale(row, batch);
     row->each = alore_plan_flops(p) * 1e-9;
     bench_share(b, row);
     return true;
+}
+
+/* ---- A step by the kinds of its records -------------------------------------------- */
+
+enum { BENCH_BACKBONE, BENCH_ADAPTER, BENCH_AGAIN, BENCH_OPTIMIZER, BENCH_OWNERS };
+
+static const char *const bench_owners[] = {"backbone", "adapter", "again", "optimizer"};
+
+typedef struct bench_line { /* all records of a kernel that are one owner's */
+    const char *kernel;
+    int owner, records; /* of a step, which repeats them for each group of samples */
+    bool product;       /* with operations that can be counted */
+    double seconds, flops, peak;
+} bench_line;
+
+typedef struct bench_profile {
+    bench_line lines[BENCH_OWNERS * ALO_K_COUNT]; /* the slowest first */
+    int count;
+    double seconds, of[BENCH_OWNERS]; /* a step; the owners' parts of it */
+} bench_profile;
+
+/* Does a record touch numbers of an adapter, or their gradient? */
+static bool bench_touches(const alore_plan *p, const alo_op *op) {
+    for (int k = 0; k < ALO_OPERANDS; ++k) {
+        const int32_t id = alo_operand(op, k), root = p->tensors[id].root;
+        const alo_tensor *x = &p->tensors[root];
+        for (int i = 0; id && i < p->param_count; ++i) {
+            const alo_param *q = &p->params[i];
+            const bool grad = x->segment == ALO_GRAD && q->segment == ALO_PARAM;
+            if (!q->base && (q->tensor == root || (grad && p->tensors[q->tensor].offset == x->offset)))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* An adapter's records touch its numbers, or stand at the site of such a record, go number by number and
+ * read no weight of the checkpoint: its sums, copies and the like. */
+static int bench_owner(const alore_plan *p, int i) {
+    const alo_op *op = &p->ops[i];
+    const alo_kernel_row *row = &alo_kernel_rows[op->code];
+    const bool forward = row->writes[0] == 'y' && op->code != ALO_K_cast && op->code < ALO_K_copy;
+    bool frozen = false, site = false;
+    if (i >= p->backward) return BENCH_OPTIMIZER;
+    if (i >= p->forward && forward) return BENCH_AGAIN; /* made again for the backward pass */
+    if (bench_touches(p, op)) return BENCH_ADAPTER;
+    for (int k = 0; k < ALO_IN; ++k) frozen |= p->tensors[p->tensors[op->in[k]].root].segment == ALO_BASE;
+    if (frozen || !op->site || row->how != ALO_HOW_each || op->code == ALO_K_unary ||
+        op->code == ALO_K_unary_dx)
+        return BENCH_BACKBONE;
+    for (int k = 0; k < p->backward && !site; ++k)
+        site = !strcmp(p->names + p->ops[k].site, p->names + op->site) && bench_touches(p, &p->ops[k]);
+    return site ? BENCH_ADAPTER : BENCH_BACKBONE;
+}
+
+static int bench_by_seconds(const void *a, const void *b) {
+    const double x = ((const bench_line *)a)->seconds, y = ((const bench_line *)b)->seconds;
+    return (x < y) - (x > y);
+}
+
+/* One step, record after record on this thread; the seconds it had a core are added to those of each record,
+ * behind them to those of the optimizer. False: it failed. */
+static bool bench_records(const bench_stepper *s, const alore_plan *p, double *spent) {
+    const int end = s->train ? p->backward : p->forward;
+    double last, now;
+    bool done = false;
+    if (alore_begin(s->run, s->train ? ALORE_BACKWARD : ALORE_FORWARD, 0)) return false;
+    last = bench_cpu_time();
+    for (int i = 0; !done; i = i + 1 < end ? i + 1 : p->once) {
+        if (alore_advance(s->run, 1, &done)) return false;
+        now = bench_cpu_time();
+        spent[i] += now - last;
+        last = now;
+    }
+    if (s->train && alore_step(s->run, NULL, 1e-3f, NULL)) return false;
+    if (s->train) spent[p->op_count] += bench_cpu_time() - last;
+    return true;
+}
+
+/* Where the time of a step goes: of each record the median of `steps` steps, summed by kernel and owner. The
+ * plan is for one lane. */
+static inline bool bench_profile_run(bench *b, const alore_plan *p, const bench_stepper *s, int steps,
+                                     bench_profile *out) {
+    const int n = p->op_count + 1, groups = (p->opts.batch + p->opts.span - 1) / p->opts.span;
+    double *spent = (double *)calloc((size_t)n * (size_t)steps, sizeof *spent), one[BENCH_SAMPLES];
+    bool good = spent && steps <= BENCH_SAMPLES;
+    memset(out, 0, sizeof *out);
+    for (int k = -1; good && k < steps; ++k) { /* the first warms up */
+        bench_burst(b, BENCH_F32);
+        if (b->precision) bench_burst(b, b->precision);
+        good = bench_records(s, p, spent + (k < 0 ? 0 : n * k));
+        if (k < 0) memset(spent, 0, (size_t)n * sizeof *spent);
+    }
+    for (int i = 0; good && i < n; ++i) {
+        const bool optimizer = i == p->op_count;
+        if (optimizer ? !s->train : i >= (s->train ? p->backward : p->forward)) continue;
+        const alo_tensor *t[ALO_OPERANDS];
+        const int code = !optimizer                         ? p->ops[i].code
+                         : p->opts.optimizer == ALORE_ADAMW ? (int)ALO_K_adamw
+                                                            : (int)ALO_K_sgd;
+        const int owner = optimizer ? BENCH_OPTIMIZER : bench_owner(p, i);
+        const int times = i < p->once || optimizer ? 1 : groups;
+        const bool packed = code == ALO_K_matmul || code == ALO_K_matmul_da;
+        const char *kernel = alo_kernel_rows[code].name;
+        bench_line *l = out->lines, *end = l + out->count;
+        while (l < end && (l->owner != owner || l->kernel != kernel)) ++l;
+        out->count += l == end;
+        for (int k = 0; k < steps; ++k) one[k] = spent[n * k + i];
+        const double median = bench_median(one, steps);
+        l->kernel = kernel;
+        l->owner = owner;
+        l->product = !optimizer && alo_kernel_rows[code].how == ALO_HOW_whole;
+        l->records += times;
+        l->seconds += median;
+        l->flops += l->product ? alo_record_cost(p, i, t) * (i < p->once ? 1 : p->opts.batch) : 0;
+        l->peak = bench_peak(b, packed && owner == BENCH_BACKBONE ? b->precision : BENCH_F32);
+        out->of[owner] += median;
+        out->seconds += median;
+    }
+    for (int i = 0; i < BENCH_OWNERS; ++i) out->of[i] /= out->seconds > 0 ? out->seconds : 1;
+    qsort(out->lines, (size_t)out->count, sizeof *out->lines, bench_by_seconds);
+    free(spent);
+    return good;
 }
 
 /* Bytes of memory that the process had at most. Linux's getrusage would count those of the program that
@@ -813,15 +951,18 @@ static inline uint64_t bench_peak_rss(void) {
 #endif
 }
 
-/* Answer each line of stdin with the seconds of one step, "q" or the end with the peak memory. Before the
- * first, when all is warm, comes the mean loss of the batch as the first step found it. */
-static inline bool bench_serve(bench_stepper *s, int batch) {
+/* Answer each line of stdin with the seconds of one step, "q" or the end with the peak memory. Before that
+ * comes a line when the first step is done, with the seconds since `begun`, and one with the mean loss of the
+ * batch as it found it and the norm of its gradient. */
+static inline bool bench_serve(bench_stepper *s, int batch, double begun) {
     char line[64];
     double mean = 0;
     if (bench_step(s) < 0) return false;
+    printf("FIRST %.6f\n", bench_now() - begun);
+    fflush(stdout);
     const float *loss = alore_run_output(s->run, "loss");
     for (int i = 0; loss && i < batch; ++i) mean += (double)loss[i] / batch;
-    printf("READY %.9g\n", mean);
+    printf("READY %.9g %.9g\n", mean, (double)s->norm);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) && line[0] != 'q') {
         double t = bench_step(s);
