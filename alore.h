@@ -233,7 +233,7 @@ ALORE_API alore_status alore_weights_load(alore_ctx *ctx, const char *path, alor
 /* Add one tensor. Name and dims are copied; `t->data` is borrowed. With data NULL the set allocates the
  * bytes (zeroed) itself; alore_weights_data fills them. NAME: the name is there already. */
 ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t);
-/* The bytes of an own tensor, to be written; NULL if borrowed or unknown. */
+/* The bytes of an own tensor, to be written (little-endian); NULL if borrowed or unknown. */
 ALORE_API void        *alore_weights_data(alore_weights *w, const char *name);
 /* Set (or with value NULL remove) one entry of the metadata. */
 ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key, const char *value);
@@ -593,8 +593,8 @@ ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights
  * the set of a file whose pages leave the memory as they are packed; they come again when they are read. */
 ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weights *base,
                                           const alore_weights *mapped, alore_weights **packed);
-/* A run in the caller's memory: alore_plan_memory().total bytes, and base tensors in f32. CAPACITY: both
- * numbers. Nothing is allocated. */
+/* A run in the caller's memory: alore_plan_memory().total bytes, and base tensors in f32 (on big-endian
+ * machines: packed ones). CAPACITY: both numbers. Nothing is allocated. */
 ALORE_API alore_status alore_run_bind(alore_run *run, const alore_plan *p, const alore_weights *base,
                                       void *memory, size_t bytes);
 ALORE_API void         alore_run_destroy(alore_run *run);
@@ -745,6 +745,9 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 /* Without fused products every machine computes the same bits: gcc needs -std=c99, clang has the pragma. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#endif
+#if defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ == 1 || __FLT_EVAL_METHOD__ == 2)
+#error "floats have extra digits: 32-bit x86 needs -msse2 -mfpmath=sse, s390x -fexcess-precision=fast"
 #endif
 
 /* What compilers call things. */
@@ -1037,6 +1040,9 @@ ALORE_API const alore_error *alore_last_error(const alore_ctx *ctx) { return &ct
  * in relative error, by Remez exchange) and selections, so that a loop over it becomes vector code. Arguments
  * are judged by their bits; NaN stays NaN. Errors are in units in the last place, against double precision.
  * Half and bfloat16 round to nearest, ties to even. */
+
+static const uint16_t alo_one = 1;
+static bool alo_host_is_little(void) { return *(const unsigned char *)&alo_one == 1; }
 
 static inline uint32_t alo_bits(float x) {
     uint32_t bits;
@@ -3647,8 +3653,7 @@ static void ALO_L(turn_pairs)(float *to, const float *from, int n, int words) {
     const int L = ALO_L(lanes), nr = ALO_L(nr);
     for (int o = 0; o < nr; o += L) {
         vec r[ALO_L(lanes) + 1], low, high;
-        for (int i = 0; i < L; ++i)
-            r[i] = 2 * i < n ? V(load)(from + (ptrdiff_t)i * nr + o) : V(set)(0.0f);
+        for (int i = 0; i < L; ++i) r[i] = 2 * i < n ? V(load)(from + (ptrdiff_t)i * nr + o) : V(set)(0.0f);
         V(turn)(r);
         for (int i = 0; i < L && (o + i) / 2 < words; i += 2) {
             float *out = to + (ptrdiff_t)(o + i) / 2 * nr;
@@ -4717,8 +4722,7 @@ static void ALO_L(narrow)(const alore_call *c, int first, int last) {
         const size_t n = end - at < most ? end - at : most;
         for (size_t i = 0; n < most && i < most; ++i) part[i] = i < n ? x[i] : 0.0f;
         if (n < most) x = part;
-        for (size_t i = 0; byte && i < most; i += L)
-            V(store)(part + i, V(sub)(V(load)(x + i), V(set)(0.5f)));
+        for (size_t i = 0; byte && i < most; i += L) V(store)(part + i, V(sub)(V(load)(x + i), V(set)(0.5f)));
         const vec v = byte ? V(bytes)(part, 200.0f) : V(pairs)(x);
         if (n == most) memcpy(y, &v, sizeof v);
         else memcpy(y, &v, n * each);
@@ -4861,6 +4865,7 @@ static const alo_level *alo_level_of(alore_isa isa) {
 static void alo_level_kernels(const alo_level *level, alore_kernel *table) {
     memcpy(table, alo_table_f32, sizeof alo_table_f32);
     for (size_t i = 0; i < level->fast_count; ++i) table[level->fast[i].code] = level->fast[i].kernel;
+    if (!alo_host_is_little()) table[ALO_K_narrow] = alo_table_f32[ALO_K_narrow]; /* not in whole words */
 }
 
 static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32, alo_mix_plain_f32,
@@ -4923,8 +4928,7 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     const size_t keys = P || !t[op + 1] ? P : alo_zu(t[op + 1]->rows);
     switch (code) {
     case ALO_K_matmul:
-        return alo_most(alo_need(each, cols + alo_zu(t[0]->rows), sums),
-                        alo_job_room(rows, cols, each));
+        return alo_most(alo_need(each, cols + alo_zu(t[0]->rows), sums), alo_job_room(rows, cols, each));
     case ALO_K_matmul_da: return alo_most(alo_need(each, cols, 0), alo_job_room(rows, cols, each));
     case ALO_K_matmul_db:
         return alo_most(alo_need(each, deep, 0),
@@ -5171,9 +5175,6 @@ ALORE_API size_t alore_dtype_bytes(alore_dtype t) { return (size_t)t < ALO_DTYPE
 ALORE_API const char *alore_dtype_name(alore_dtype dtype) {
     return (size_t)dtype < ALO_DTYPES ? alo_dtype_names[dtype] : "unknown";
 }
-
-static const uint16_t alo_one = 1;
-static bool alo_host_is_little(void) { return *(const unsigned char *)&alo_one == 1; }
 
 static inline uint64_t alo_little(const unsigned char *p, size_t bytes) {
     uint64_t word = 0;
@@ -6124,7 +6125,7 @@ static alore_id alo_param_new(alore_model *m, const char *full, alore_shape shap
     for (const int *e = shape.dims; e < shape.dims + shape.rank; ++e)
         if (*e < 1 || *e > 1 << 24)
             return alo_wrong(m, ALORE_ERR_SHAPE, "%s: extent %d; extents are 1 to %d", full, *e, 1 << 24);
-    if (count > (size_t)1 << 40 || count / cols > 1 << 24)
+    if (count == SIZE_MAX || (uint64_t)count >> 40 || count / cols > 1 << 24)
         return alo_wrong(m, ALORE_ERR_SHAPE, "%s: %z elements are too many", full, count);
     p.tensor = alo_tensor_new(m, (int)(count / cols), (int)cols, segment == ALO_PARAM ? ALO_LEARNS : 0);
     if (!p.tensor || !ALO_ADD(m, param, p)) return 0;
@@ -6667,9 +6668,8 @@ ALORE_API alore_id alore_conv_depthwise(alore_model *m, const char *name, alore_
 ALORE_API alore_id alore_branch(alore_model *m, const char *name, alore_kind kind, alore_id x, alore_id n,
                                 alore_id y) {
     alore_flow flow = {x, y, n, 0, 0, 0, 0};
-    const alore_host host = kind == ALORE_KIND_TOKENS  ? ALORE_HOST_TOKENS
-                            : kind == ALORE_KIND_BLOCK ? ALORE_HOST_BLOCK
-                                                       : ALORE_HOST_BRANCH;
+    alore_host host = kind == ALORE_KIND_BLOCK ? ALORE_HOST_BLOCK : ALORE_HOST_BRANCH;
+    if (kind == ALORE_KIND_TOKENS) host = ALORE_HOST_TOKENS;
     if (alo_poisoned(m, x, y) || !alo_site_open(m, name, kind, host, x, alore_cols(m, y))) return 0;
     return alo_site_close(m, &flow);
 }
@@ -6749,12 +6749,12 @@ ALORE_API alore_status alore_model_finish(alore_model *m) {
         for (; i < m->rules[r].first + m->rules[r].count; ++i) {
             const alo_item *item = &m->items[i];
             const char *text = alo_name(m, item->text);
-            char near[200] = "";
-            alo_text t = {near, sizeof near, 0};
+            char hint[200] = "";
+            alo_text t = {hint, sizeof hint, 0};
             if (item->hits || m->error.status) continue;
             if (!item->kind) alo_put_nearest(m, &t, text, !m->rules[r].method);
-            alo_wrong(m, ALORE_ERR_NO_MATCH, "%s: %s matches nothing%s", alo_name(m, m->rules[r].text), text,
-                      near);
+            const char *rule = alo_name(m, m->rules[r].text);
+            alo_wrong(m, ALORE_ERR_NO_MATCH, "%s: %s matches nothing%s", rule, text, hint);
         }
     for (int i = 1; i < m->tensor_count; ++i) out = out || m->tensors[i].flags & ALO_OUTPUT;
     if (!out) alo_wrong(m, ALORE_ERR_ORDER, "the model has no output");
@@ -9522,8 +9522,8 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         void *own = copy && o ? alo_keep_raw(o, copy, ALO_WIDE) : NULL;
         if (copy && o && !own) return ALORE_ERR_MEMORY;
         if (copy && !o)
-            return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
-                            t->name, alore_dtype_name(t->dtype));
+            return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for %sF32", t->name,
+                            alore_dtype_name(t->dtype), alo_host_is_little() ? "aligned " : "packed ");
         const bool packed = base->origin && alo_packs(p, i);
         if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
