@@ -9522,8 +9522,8 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         void *own = copy && o ? alo_keep_raw(o, copy, ALO_WIDE) : NULL;
         if (copy && o && !own) return ALORE_ERR_MEMORY;
         if (copy && !o)
-            return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for %sF32", t->name,
-                            alore_dtype_name(t->dtype), alo_host_is_little() ? "aligned " : "packed ");
+            return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for %s F32",
+                            t->name, alore_dtype_name(t->dtype), alo_host_is_little() ? "aligned" : "packed");
         const bool packed = base->origin && alo_packs(p, i);
         if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
