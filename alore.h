@@ -237,7 +237,7 @@ ALORE_API alore_status alore_weights_load(alore_ctx *ctx, const char *path, alor
  * bytes (zeroed) itself; alore_weights_data fills them. name_bytes 0: up to the NUL; bytes 0: what type and
  * shape take. NAME: it is there already, or is not UTF-8. SHAPE: other bytes, or rank outside 0 to 64. */
 ALORE_API alore_status alore_weights_add(alore_weights *w, const alore_tensor *t);
-/* The bytes of an own tensor, to be written; NULL if borrowed or unknown. */
+/* The bytes of an own tensor, to be written (little-endian); NULL if borrowed or unknown. */
 ALORE_API void        *alore_weights_data(alore_weights *w, const char *name);
 /* Set (or with value NULL remove) one entry of the metadata; the old one's memory goes with the set. */
 ALORE_API alore_status alore_weights_set_meta(alore_weights *w, const char *key, const char *value);
@@ -598,8 +598,8 @@ ALORE_API alore_status alore_run_create(const alore_plan *p, const alore_weights
  * the set of a file whose pages leave the memory as they are packed; they come again when they are read. */
 ALORE_API alore_status alore_weights_pack(const alore_plan *p, const alore_weights *base,
                                           const alore_weights *mapped, alore_weights **packed);
-/* A run in the caller's memory: alore_plan_memory().total bytes, and base tensors in f32. CAPACITY: both
- * numbers. Nothing is allocated. */
+/* A run in the caller's memory: alore_plan_memory().total bytes, and base tensors in f32 (on big-endian
+ * machines: packed ones). CAPACITY: both numbers. Nothing is allocated. */
 ALORE_API alore_status alore_run_bind(alore_run *run, const alore_plan *p, const alore_weights *base,
                                       void *memory, size_t bytes);
 ALORE_API void         alore_run_destroy(alore_run *run);
@@ -757,6 +757,9 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 /* Without fused products every machine computes the same bits: gcc needs -std=c99, clang has the pragma. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#endif
+#if defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ == 1 || __FLT_EVAL_METHOD__ == 2)
+#error "floats have extra digits: 32-bit x86 needs -msse2 -mfpmath=sse, s390x -fexcess-precision=fast"
 #endif
 
 /* What compilers call things. */
@@ -1048,6 +1051,9 @@ ALORE_API const alore_error *alore_last_error(const alore_ctx *ctx) { return &ct
  * in relative error, by Remez exchange) and selections, so that a loop over it becomes vector code. Arguments
  * are judged by their bits; NaN stays NaN. Errors are in units in the last place, against double precision.
  * Half and bfloat16 round to nearest, ties to even. */
+
+static const uint16_t alo_one = 1;
+static bool alo_host_is_little(void) { return *(const unsigned char *)&alo_one == 1; }
 
 static inline uint32_t alo_bits(float x) {
     uint32_t bits;
@@ -3677,8 +3683,7 @@ static void ALO_L(turn_pairs)(float *to, const float *from, int n, int words) {
     const int L = ALO_L(lanes), nr = ALO_L(nr);
     for (int o = 0; o < nr; o += L) {
         vec r[ALO_L(lanes) + 1], low, high;
-        for (int i = 0; i < L; ++i)
-            r[i] = 2 * i < n ? V(load)(from + (ptrdiff_t)i * nr + o) : V(set)(0.0f);
+        for (int i = 0; i < L; ++i) r[i] = 2 * i < n ? V(load)(from + (ptrdiff_t)i * nr + o) : V(set)(0.0f);
         V(turn)(r);
         for (int i = 0; i < L && (o + i) / 2 < words; i += 2) {
             float *out = to + (ptrdiff_t)(o + i) / 2 * nr;
@@ -4751,8 +4756,7 @@ static void ALO_L(narrow)(const alore_call *c, int first, int last) {
         const size_t n = end - at < most ? end - at : most;
         for (size_t i = 0; n < most && i < most; ++i) part[i] = i < n ? x[i] : 0.0f;
         if (n < most) x = part;
-        for (size_t i = 0; byte && i < most; i += L)
-            V(store)(part + i, V(sub)(V(load)(x + i), V(set)(0.5f)));
+        for (size_t i = 0; byte && i < most; i += L) V(store)(part + i, V(sub)(V(load)(x + i), V(set)(0.5f)));
         const vec v = byte ? V(bytes)(part, 200.0f) : V(pairs)(x);
         if (n == most) memcpy(y, &v, sizeof v);
         else memcpy(y, &v, n * each);
@@ -4895,6 +4899,7 @@ static const alo_level *alo_level_of(alore_isa isa) {
 static void alo_level_kernels(const alo_level *level, alore_kernel *table) {
     memcpy(table, alo_table_f32, sizeof alo_table_f32);
     for (size_t i = 0; i < level->fast_count; ++i) table[level->fast[i].code] = level->fast[i].kernel;
+    if (!alo_host_is_little()) table[ALO_K_narrow] = alo_table_f32[ALO_K_narrow]; /* not in whole words */
 }
 
 static const alo_row_kernels alo_rows_f32_reference = {alo_product_plain_f32, alo_mix_plain_f32,
@@ -4957,8 +4962,7 @@ static size_t alo_scratch_bytes(int code, const alo_tensor *const t[], const alo
     const size_t keys = P || !t[op + 1] ? P : alo_zu(t[op + 1]->rows);
     switch (code) {
     case ALO_K_matmul:
-        return alo_most(alo_need(each, cols + alo_zu(t[0]->rows), sums),
-                        alo_job_room(rows, cols, each));
+        return alo_most(alo_need(each, cols + alo_zu(t[0]->rows), sums), alo_job_room(rows, cols, each));
     case ALO_K_matmul_da: return alo_most(alo_need(each, cols, 0), alo_job_room(rows, cols, each));
     case ALO_K_matmul_db:
         return alo_most(alo_need(each, deep, 0),
@@ -5205,9 +5209,6 @@ ALORE_API size_t alore_dtype_bytes(alore_dtype t) { return (size_t)t < ALO_DTYPE
 ALORE_API const char *alore_dtype_name(alore_dtype dtype) {
     return (size_t)dtype < ALO_DTYPES ? alo_dtype_names[dtype] : "unknown";
 }
-
-static const uint16_t alo_one = 1;
-static bool alo_host_is_little(void) { return *(const unsigned char *)&alo_one == 1; }
 
 static inline uint64_t alo_little(const unsigned char *p, size_t bytes) {
     uint64_t word = 0;
@@ -6717,9 +6718,8 @@ ALORE_API alore_id alore_conv_depthwise(alore_model *m, const char *name, alore_
 ALORE_API alore_id alore_branch(alore_model *m, const char *name, alore_kind kind, alore_id x, alore_id n,
                                 alore_id y) {
     alore_flow flow = {x, y, n, 0, 0, 0, 0};
-    const alore_host host = kind == ALORE_KIND_TOKENS  ? ALORE_HOST_TOKENS
-                            : kind == ALORE_KIND_BLOCK ? ALORE_HOST_BLOCK
-                                                       : ALORE_HOST_BRANCH;
+    alore_host host = kind == ALORE_KIND_BLOCK ? ALORE_HOST_BLOCK : ALORE_HOST_BRANCH;
+    if (kind == ALORE_KIND_TOKENS) host = ALORE_HOST_TOKENS;
     if (alo_poisoned(m, x, y) || !alo_site_open(m, name, kind, host, x, alore_cols(m, y))) return 0;
     return alo_site_close(m, &flow);
 }
@@ -6799,8 +6799,8 @@ ALORE_API alore_status alore_model_finish(alore_model *m) {
             alo_text t = {hint, sizeof hint, 0};
             if (item->hits || m->error.status) continue;
             if (!item->kind) alo_put_nearest(m, &t, text, !m->rules[r].method);
-            alo_wrong(m, ALORE_ERR_NO_MATCH, "%s: %s matches nothing%s", alo_name(m, m->rules[r].text), text,
-                      hint);
+            const char *rule = alo_name(m, m->rules[r].text);
+            alo_wrong(m, ALORE_ERR_NO_MATCH, "%s: %s matches nothing%s", rule, text, hint);
         }
     for (int i = 1; i < m->tensor_count; ++i) out = out || m->tensors[i].flags & ALO_OUTPUT;
     if (!out) alo_wrong(m, ALORE_ERR_ORDER, "the model has no output");
@@ -9573,8 +9573,8 @@ static alore_status alo_bind(alore_run *run, const alore_plan *p, const alore_we
         void *own = copy && o ? alo_keep_raw(o, copy, ALO_WIDE) : NULL;
         if (copy && o && !own) return ALORE_ERR_MEMORY;
         if (copy && !o)
-            return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for aligned F32",
-                            t->name, alore_dtype_name(t->dtype));
+            return alo_fail(run->ctx, ALORE_ERR_DTYPE, t->name, "%s is %s; a bound run asks for %s F32",
+                            t->name, alore_dtype_name(t->dtype), alo_host_is_little() ? "aligned" : "packed");
         if (!base->origin) s = alo_take(run, t, own); /* packing has looked */
         if (s != ALORE_OK) return s;
         const alo_base entry = {own ? own : t->data, base->origin && alo_packs(p, i)};

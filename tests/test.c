@@ -67,6 +67,21 @@ static double t_worse(double worst, double now)
     return now <= worst ? worst : now;
 }
 
+/* Number `i` of a file's floats of 4 or 8 bytes: little-endian, on any machine. */
+static double t_stored(const void *data, size_t i, size_t size)
+{
+    float x = 0;
+    double wide = 0;
+    alo_swap(size == 4 ? (void *)&x : (void *)&wide, (const char *)data + i * size, size, 1);
+    return size == 4 ? (double)x : wide;
+}
+
+static void t_store(void *data, size_t i, size_t size, double v)
+{
+    const float x = (float)v;
+    alo_swap((char *)data + i * size, size == 4 ? (const void *)&x : (const void *)&v, size, 1);
+}
+
 static void skip(const char *why)
 {
     ++t_skipped;
@@ -3669,10 +3684,10 @@ static void t_random_tensor(alore_weights *w, const char *name, alore_shape shap
     t.rank = shape.rank;
     t.bytes = 4 * count;
     if (!ok(alore_weights_add(w, &t) == ALORE_OK, "add %s", name)) return;
-    float *x = (float *)alore_weights_data(w, name);
+    void *x = alore_weights_data(w, name);
     uint64_t stream = alo_hash(name, strlen(name), 0);
     for (size_t i = 0; i < count; ++i)
-        x[i] = mean + spread * alore_random_normal(seed, stream, i);
+        t_store(x, i, 4, (double)(mean + spread * alore_random_normal(seed, stream, i)));
 }
 
 /* Random weights for every base tensor that the model declares. */
@@ -4253,6 +4268,11 @@ static void t_counts(void)
         alore_output(n.model, "logits", alore_vit(n.model, x, &c));
         bool fine = alore_model_finish(n.model) == ALORE_OK &&
                     alore_plan_create(n.model, NULL, &n.plan) == ALORE_OK;
+        if (!fine && SIZE_MAX <= UINT32_MAX && strstr(n.ctx.error.text, "exceeds the address space")) {
+            ok(true, "");
+            t_net_close(&n);
+            continue;
+        }
         ok(fine && alore_trainable(n.plan) == rows[i].count, "%s %s: %zu, not %zu (%s)",
            rows[i].backbone, rows[i].rules, fine ? alore_trainable(n.plan) : 0,
            rows[i].count, n.ctx.error.text);
@@ -5077,16 +5097,19 @@ static void t_plan_exact(void)
         }
         size_t total = alore_plan_memory(n.plan).total, end = 0;
         unsigned char *memory = NULL;
+        alore_weights *base = n.base; /* files are little-endian; a copy is in the machine's order */
+        if (!alo_host_is_little())
+            ok(alore_weights_pack(n.plan, n.base, NULL, &base) == ALORE_OK, "%s", n.ctx.error.text);
         if (posix_memalign((void **)&memory, 64, total + 64)) return;
         memset(memory, 0xa5, total + 64);
         char text[64];
         snprintf(text, sizeof text, "%zu", total - 1);
-        ok(alore_run_bind(&run, n.plan, n.base, memory, total - 1) == ALORE_ERR_CAPACITY &&
+        ok(alore_run_bind(&run, n.plan, base, memory, total - 1) == ALORE_ERR_CAPACITY &&
                strstr(n.ctx.error.text, text), "%s", n.ctx.error.text);
-        ok(alore_run_bind(&run, n.plan, n.base, memory + 4, total) == ALORE_ERR_ARGUMENT,
+        ok(alore_run_bind(&run, n.plan, base, memory + 4, total) == ALORE_ERR_ARGUMENT,
            "unaligned memory");
         long calls = n.heap.calls;
-        ok(alore_run_bind(&run, n.plan, n.base, memory, total) == ALORE_OK, "%s",
+        ok(alore_run_bind(&run, n.plan, base, memory, total) == ALORE_OK, "%s",
            n.ctx.error.text);
         t_fill(&run, 5, 4);
         ok(alore_backward(&run, 0) == ALORE_OK && alore_step(&run, NULL, 0.01f, NULL) == ALORE_OK,
@@ -5477,6 +5500,35 @@ static void t_run_batch(void)
            "names that are none");
     }
     t_net_close(&n);
+}
+
+/* What three steps lead to on the scalar level, to the bit: the same on every machine. */
+static void t_run_everywhere(void)
+{
+    alore_ctx ctx;
+    alore_config config = ALORE_ZERO;
+    alore_plan_opts o = ALORE_ZERO;
+    alore_model *m;
+    alore_plan *p;
+    alore_run *run;
+    alore_weights *adapter = NULL;
+    config.isa = ALORE_ISA_SCALAR;
+    o.train = true;
+    o.batch = 2;
+    alore_init(&ctx, &config);
+    if (ok(t_vit(&ctx, t_micro, "alore:rank=2@qkv|fc1;unfreeze@head", 0, &m) == ALORE_OK &&
+               alore_plan_create(m, &o, &p) == ALORE_OK &&
+               alore_run_create(p, t_base(&ctx, m, 3), &run) == ALORE_OK, "%s", ctx.error.text)) {
+        for (uint64_t i = 0; i < 3; ++i) {
+            t_fill(run, 5, i);
+            ok(alore_backward(run, 0) == ALORE_OK && alore_step(run, NULL, 0.01f, NULL) == ALORE_OK, "%s",
+               ctx.error.text);
+        }
+        ok(alore_run_export(run, &adapter) == ALORE_OK, "%s", ctx.error.text);
+        const uint64_t print = alore_weights_fingerprint(adapter);
+        ok(print == 0xa0e107a82913f3e0u, "the adapter's fingerprint is %016llx", (unsigned long long)print);
+    }
+    alore_uninit(&ctx);
 }
 
 /* Three steps with `o` on `threads` threads; parameters, and the logits they lead to, go to `out`. */
@@ -6065,8 +6117,7 @@ static void t_levels_refused(void)
         }
         t_same(alore_run_output(both[0], "logits"), alore_run_output(both[1], "logits"), 5 * plain->real, "origin");
     }
-    float *w = (float *)alore_weights_data(n.base, "blocks.1.mlp.fc2.weight");
-    w[77] = NAN;
+    t_store(alore_weights_data(n.base, "blocks.1.mlp.fc2.weight"), 77, 4, (double)NAN);
     ok(alore_weights_pack(n.plan, n.base, NULL, &packed) == ALORE_ERR_NONFINITE &&
            strstr(n.ctx.error.text, "blocks.1.mlp.fc2.weight") && strstr(n.ctx.error.text, "77"),
        "%s", n.ctx.error.text);
@@ -6500,7 +6551,8 @@ static void t_adapters_drawn(void)
             ok(y && x->bytes == y->bytes && !memcmp(x->data, y->data, x->bytes), "%s merges otherwise", x->name);
         }
         /* a file's own is not what a seed makes */
-        ((float *)alore_weights_data(large, "vera.A"))[7] += 1;
+        void *drawn = alore_weights_data(large, "vera.A");
+        t_store(drawn, 7, 4, t_stored(drawn, 7, 4) + 1);
         ok(!*t_loaded(&n, large, have) && memcmp(want, have, sizeof want), "the file's A was not taken");
         alore_run_reset(n.run, UINT64_MAX); /* every seed there is */
         ok(alore_run_export(n.run, &again) == ALORE_OK && !*t_loaded(&n, again, have), "%s", n.ctx.error.text);
@@ -6548,14 +6600,15 @@ static void t_adapters_indices(void)
                 alore_weights *bad = t_copy(&n.ctx, w, name);
                 alore_tensor x = *t;
                 float as_float[8];
-                int32_t as_int[8];
+                int32_t as_int[8], as_file[8];
                 const size_t count = t->bytes / 4;
                 if (!wide && !whole) continue;
-                memcpy(as_int, t->data, t->bytes);
+                alo_swap(as_int, t->data, 4, count);
                 for (size_t k = 0; k < count; ++k) as_float[k] = (float)as_int[k];
                 as_float[rows[r].at] = (float)rows[r].value;
                 if (whole) as_int[rows[r].at] = (int32_t)rows[r].value;
-                x.data = wide ? (const void *)as_float : (const void *)as_int;
+                alo_swap(as_file, wide ? (const void *)as_float : (const void *)as_int, 4, count);
+                x.data = as_file;
                 x.dtype = wide ? ALORE_F32 : ALORE_I32;
                 ok(alore_weights_add(bad, &x) == ALORE_OK, "%s", n.ctx.error.text);
                 const char *said = t_loaded(&n, bad, have);
@@ -6675,11 +6728,12 @@ static void t_adapters(void)
         alore_weights *merged = NULL;
         ok(alore_merge(n.model, n.base, less, NULL, &merged, NULL) == ALORE_ERR_NAME && !merged, "%s",
            n.ctx.error.text);
-        float *head = (float *)alore_weights_data(w, "head.bias"), kept = head[2];
-        head[2] = alo_float(0x7fc00000u);
+        void *head = alore_weights_data(w, "head.bias");
+        const double kept = t_stored(head, 2, 4);
+        t_store(head, 2, 4, (double)NAN);
         ok(alore_merge(n.model, n.base, w, NULL, &merged, NULL) == ALORE_ERR_NONFINITE && !merged &&
                strstr(n.ctx.error.text, "head.bias"), "%s", n.ctx.error.text);
-        head[2] = kept;
+        t_store(head, 2, 4, kept);
         static const char *const turned[] = {"blocks.1.attn.qkv.lora.k.A", "head.weight", "alore.S"};
         for (int k = 0; k < 3; ++k) { /* as many numbers in another shape */
             alore_weights *bad = t_copy(&n.ctx, w, turned[k]);
@@ -6718,7 +6772,7 @@ static void t_wrong_base(void)
             if (k == 1) t_random_tensor(w, target, alore_dims(24, 40, 0, 0), 1, 0, 1);
             if (k == 2) {
                 t_random_tensor(w, target, alore_dims(40, 24, 0, 0), 1, 0, 1);
-                ((float *)alore_weights_data(w, target))[77] = alo_float(0x7fc00000u);
+                t_store(alore_weights_data(w, target), 77, 4, (double)NAN);
             }
             if (k == 3) {
                 alore_tensor t = *alore_weights_find(n.base, target);
@@ -6881,11 +6935,9 @@ static void t_merge_identity(void)
     alore_weights *adapter, *merged = NULL;
     alore_merge_report report;
     if (t_net_open(&n, t_micro, "alore@qkv|fc1|patch;lora@proj|fc2;unfreeze@head", NULL, 0)) {
-        float *w = (float *)alore_weights_data(n.base, "blocks.0.attn.qkv.weight");
-        w[3] = -0.0f;
-        w[4] = 0.0f;
-        w = (float *)alore_weights_data(n.base, "blocks.0.attn.qkv.bias");
-        w[3] = -0.0f;
+        t_store(alore_weights_data(n.base, "blocks.0.attn.qkv.weight"), 3, 4, -0.0);
+        t_store(alore_weights_data(n.base, "blocks.0.attn.qkv.weight"), 4, 4, 0.0);
+        t_store(alore_weights_data(n.base, "blocks.0.attn.qkv.bias"), 3, 4, -0.0);
         alore_run_reset(n.run, 9);
         ok(alore_run_export(n.run, &adapter) == ALORE_OK, "export");
         ok(alore_merge(n.model, n.base, adapter, NULL, &merged, &report) == ALORE_OK, "%s",
@@ -6901,14 +6953,14 @@ static void t_merge_identity(void)
         static const char *const wide = "blocks.0.attn.qkv.weight";
         alore_weights *base = NULL;
         alore_tensor big = *alore_weights_find(n.base, wide);
-        const float *from = (const float *)big.data;
+        const void *from = big.data;
         ok(alore_weights_create(&n.ctx, &base) == ALORE_OK, "%s", n.ctx.error.text);
         big.dtype = ALORE_F64;
         big.bytes *= 2;
         big.data = NULL;
         ok(alore_weights_add(base, &big) == ALORE_OK, "%s", n.ctx.error.text);
-        double *to = (double *)alore_weights_data(base, wide);
-        for (size_t i = 0; i < big.bytes / 8; ++i) to[i] = (double)from[i] * (1 + 1e-12);
+        void *to = alore_weights_data(base, wide);
+        for (size_t i = 0; i < big.bytes / 8; ++i) t_store(to, i, 8, t_stored(from, i, 4) * (1 + 1e-12));
         for (int i = 0; i < alore_weights_count(n.base); ++i)
             if (strcmp(alore_weights_at(n.base, i)->name, wide))
                 alore_weights_add(base, alore_weights_at(n.base, i));
@@ -7219,8 +7271,7 @@ static double t_relative(const alore_plan *p, const void *have, size_t first,
     double worst = 0, largest = floor;
     for (int i = 0; i < want->rank; ++i) count *= (size_t)want->dims[i];
     for (size_t i = 0; i < count; ++i) {
-        double b;
-        memcpy(&b, (const char *)want->data + 8 * i, 8); /* references are F64 */
+        const double b = t_stored(want->data, i, 8); /* references are F64 */
         double a = t_value(p, have, first + i) * scale;
         if (!(fabs(a - b) < 1e30)) return 1e30;
         worst = t_worse(worst, fabs(a - b));
@@ -7291,8 +7342,7 @@ static bool t_gold_open(t_gold *g, const t_gold_case *c, const char *dir, alore_
     if (!ok(s == ALORE_OK, "%s/%s: %s", dir, c->name, g->ctx.error.text)) return false;
     g->run->poison = true;
     t_take_images(g->run, g->io, 0, g->batch);
-    memcpy(alore_run_input(g->run, "label"), alore_weights_find(g->io, "label")->data,
-           (size_t)g->batch * 4);
+    alo_swap(alore_run_input(g->run, "label"), alore_weights_find(g->io, "label")->data, 4, (size_t)g->batch);
     return true;
 }
 
@@ -7345,9 +7395,7 @@ static void t_golden_run(void)
                 if (!ok(t && d, "no %s", name)) continue;
                 for (int pass = 0; pass < 2; ++pass)
                     for (size_t x = 0; x < q.count; ++x) {
-                        double slope, want;
-                        memcpy(&slope, (const char *)d->data + 8 * x, 8);
-                        memcpy(&want, (const char *)t->data + 8 * x, 8);
+                        const double slope = t_stored(d->data, x, 8), want = t_stored(t->data, x, 8);
                         if (!pass) largest = fmax(largest, fabs(slope));
                         if (pass && fabs(slope) > 1e-3 * largest)
                             worst = t_worse(worst, fabs(t_value(g.plan, alore_params(g.run, NULL),
@@ -7430,7 +7478,9 @@ static void t_golden_merge(void)
                        c->folder, c->name, b->name);
                     continue;
                 }
-                double e = t_relative(g.plan, m->data, 0, t, 1, 0);
+                float *have = (float *)malloc(m->bytes);
+                double e = have && alore_tensor_read(m, 0, m->bytes / 4, have) ? t_relative(g.plan, have, 0, t, 1, 0) : 1;
+                free(have);
                 ok(e <= 2e-7, "%s/%s: %s %g", c->folder, c->name, name, e);
                 if (b->rank < 2) continue;
                 /* the site's outputs on random rows, reference against stored */
@@ -7440,10 +7490,9 @@ static void t_golden_merge(void)
                     for (size_t j = 0; j < out; ++j) {
                         double x = 0, y = 0;
                         for (size_t q = 0; q < in; ++q) {
-                            double w, v = (double)alore_random_normal(8, r, q);
-                            memcpy(&w, (const char *)t->data + 8 * (j * in + q), 8);
-                            x += v * w;
-                            y += v * (double)((const float *)m->data)[j * in + q];
+                            const double v = (double)alore_random_normal(8, r, q);
+                            x += v * t_stored(t->data, j * in + q, 8);
+                            y += v * t_stored(m->data, j * in + q, 4);
                         }
                         diff = fmax(diff, fabs(x - y));
                         largest = fmax(largest, fabs(x));
@@ -8767,9 +8816,9 @@ static void t_cli_nan(void)
             if (!strcmp(t.name, target)) t.data = NULL;
             alore_weights_add(out, &t);
             if (t.data) continue;
-            float *x = (float *)alore_weights_data(out, target);
+            void *x = alore_weights_data(out, target);
             memcpy(x, data, t.bytes);
-            x[3072 + 100] = alo_float(0x7fc00000u);
+            t_store(x, 3072 + 100, 4, (double)NAN);
         }
         if (!k) alore_weights_set_meta(out, "alore.backbone", alore_weights_meta(w, "alore.backbone"));
         ok_cli(alore_weights_save(out, k ? "build/cli/nan_io.st" : "build/cli/nan.st") == ALORE_OK, "save");
@@ -8939,7 +8988,7 @@ static void t_cli_spt(void)
     if (ok(s == ALORE_OK && scores, "%s", ctx.error.text)) {
         int found = 0;
         t_take_images(run, io, 0, 3);
-        memcpy(alore_run_input(run, "label"), alore_weights_find(io, "label")->data, 12);
+        alo_swap(alore_run_input(run, "label"), alore_weights_find(io, "label")->data, 4, 3);
         ok(alore_backward(run, 0) == ALORE_OK, "%s", ctx.error.text);
         const float *g = alore_grads(run, NULL);
         for (int i = 0; i < alore_param_count(p); ++i) { /* two batches are alike: 2 (g / 3)^2 */
@@ -9553,29 +9602,53 @@ static void t_forms_blas(void)
                     t_golden ? t_golden : "nowhere"), "%s: %s%s", parts[i], t_wrote("out"), t_wrote("err"));
 }
 
-/* The NEON level: a part of these tests once more, for 64-bit Arm, in an emulator. It has dot products of bytes
- * and of bf16; the last part runs without them. */
-static void t_forms_neon(void)
+/* Other machines in an emulator, a part of these tests once more: the NEON level of 64-bit Arm; 32 bits; the other
+ * byte order. */
+static void t_forms_machines(void)
 {
-    static const char *const parts[] = {"ops_", "selftest", "math_", "levels", "plan_random", "golden_run",
-                                        "ops_packed"};
-    static const char *const tools[][2] = {{"aarch64-linux-gnu-gcc", "aarch64-linux-gnu-gcc"},
-                                           {"qemu-aarch64-static", "qemu-aarch64"}};
-    const char *found[2] = {NULL, NULL};
+    static const struct {
+        const char *compiler, *flags, *emulator[2], *parts[9];
+    } rows[] = {
+        {"aarch64-linux-gnu-gcc", "", {"qemu-aarch64-static", "qemu-aarch64"},
+         {"ops_", "selftest", "math_", "levels", "plan_random", "golden_run"}},
+        {"arm-linux-gnueabihf-gcc", "", {"qemu-arm-static", "qemu-arm"},
+         {"selftest", "safetensors", "rules_", "plan_exact", "run_everywhere", "adapters"}},
+        {"s390x-linux-gnu-gcc", "-fexcess-precision=fast", {"qemu-s390x-static", "qemu-s390x"},
+         {"selftest", "safetensors", "ops_narrow", "plan_exact", "plan_store_relu", "run_everywhere", "adapters"}}};
     if (!t_cli_begin()) return;
-    for (int i = 0; i < 2; ++i)
-        for (int k = 1; k >= 0; --k)
-            if (t_has(tools[i][k])) found[i] = tools[i][k];
-    if (!found[0] || !found[1]) {
-        skip("needs aarch64-linux-gnu-gcc and qemu-aarch64 (or qemu-aarch64-static)");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        const char *emulator = rows[i].emulator[t_has(rows[i].emulator[0]) ? 0 : 1];
+        if (!t_has(rows[i].compiler) || !t_has(emulator)) {
+            char why[100];
+            snprintf(why, sizeof why, "needs %s and %s (or %s)", rows[i].compiler, rows[i].emulator[1],
+                     rows[i].emulator[0]);
+            skip(why);
+            continue;
+        }
+        ok_cli(!t_shell("cd ../.. && %s -std=c99 -O1 " T_WARN " %s -static tests/test.c -o build/test_%d -lm -lpthread",
+                    rows[i].compiler, rows[i].flags, (int)i), "%s", t_wrote("err"));
+        for (const char *const *part = rows[i].parts; *part; ++part)
+            ok_cli(!t_shell("cd ../.. && %s build/test_%d --filter %s --data %s", emulator, (int)i, *part,
+                        t_golden ? t_golden : "nowhere"), "%s, %s: %s%s", emulator, *part, t_wrote("out"),
+                   t_wrote("err"));
+        if (i == 0) /* without dot products of bytes and of bf16 */
+            ok_cli(!t_shell("cd ../.. && QEMU_CPU=cortex-a57 %s build/test_%d --filter ops_packed", emulator, (int)i),
+                   "%s%s", t_wrote("out"), t_wrote("err"));
+    }
+}
+
+/* Windows by mingw: header, examples and no warning. */
+static void t_forms_windows(void)
+{
+    static const char *const names[] = {"hello", "finetune", "merge_and_run", "custom_method", "no_malloc"};
+    if (!t_cli_begin()) return;
+    if (!t_has("x86_64-w64-mingw32-gcc")) {
+        skip("needs x86_64-w64-mingw32-gcc");
         return;
     }
-    ok_cli(!t_shell("cd ../.. && %s -std=c99 -O1 " T_WARN " -static tests/test.c -o build/test_neon -lm -lpthread",
-                found[0]), "%s", t_wrote("err"));
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i)
-        ok_cli(!t_shell("cd ../.. && %s -cpu %s build/test_neon --filter %s --data %s", found[1],
-                    i + 1 < sizeof parts / sizeof *parts ? "max" : "cortex-a57", parts[i],
-                    t_golden ? t_golden : "nowhere"), "%s: %s%s", parts[i], t_wrote("out"), t_wrote("err"));
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
+        ok_cli(!t_shell("cd ../.. && x86_64-w64-mingw32-gcc -std=c99 " T_WARN " -fsyntax-only examples/%s.c", names[i]),
+               "%s: %s", names[i], t_wrote("err"));
 }
 
 /* ---- The list --------------------------------------------------------------- */
@@ -9606,7 +9679,7 @@ static const t_row t_rows[] = {
     T(plan_random) T(plan_span)
     T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
     T(plan_fused) T(plan_views) T(plan_slopes) T(plan_demand) T(plan_exact)
-    T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
+    T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps) T(run_everywhere)
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
     T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps) T(steps_small)
     T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
@@ -9619,7 +9692,7 @@ static const t_row t_rows[] = {
     T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused) T(cli_peft_written)
     T(forms_features) T(forms_units) T(forms_read) T(forms_32bits) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
-    T(forms_neon) T(forms_bench) T(forms_blas)
+    T(forms_machines) T(forms_windows) T(forms_bench) T(forms_blas)
 };
 #undef T
 
