@@ -765,12 +765,14 @@ struct alore_backend {                       /* a zero means "as the CPU"       
 /* What compilers call things. */
 #if defined(__GNUC__)
 #    define ALO_APART __attribute__((noinline))
+#    define ALO_COLD __attribute__((cold)) /* seldom called: small rather than fast */
 #    define ALO_INLINE inline __attribute__((always_inline))
 #    define ALO_HOLD(where, x) __asm__("" : where(x))
 #    define ALO_PREFETCH(p) __builtin_prefetch(p, 0, 2)
 #else
 #    define ALO_PREFETCH(p) (void)(p)
 #    define ALO_APART
+#    define ALO_COLD
 #    define ALO_INLINE inline
 #    define ALO_HOLD(where, x) (void)0
 #endif
@@ -1080,7 +1082,7 @@ static inline int32_t alo_nearest(float x) { return (int32_t)(alo_bits(x + 12582
 
 /* e^x; 1 ulp. With n next to x / ln 2 and r = x - n ln 2 it is 2^n e^r. ln 2 is a sum whose first term has 15
  * bits, so that n times it is exact; 2^n is a product of two, so that it reaches denormals and infinity. */
-static inline float alo_exp(float x) {
+ALO_APART static float alo_exp(float x) {
     uint32_t sign = alo_bits(x) & 0x80000000u, most = sign ? 0x42d20000u : 0x42b20000u; /* -105, 89 */
     float y = alo_pick((alo_bits(x) ^ sign) > most, alo_float(sign | most), x);
     int32_t n = alo_nearest(y * 1.44269504f), half = n / 2;
@@ -1094,7 +1096,7 @@ static inline float alo_exp(float x) {
 
 /* Natural logarithm; 0.9 ulp. -inf at zeros, NaN below. With x = 2^k (1 + f) and 1 + f in [sqrt 1/2, sqrt 2)
  * it is k ln 2 + f - f^2 / 2 + f^3 P(f). */
-static inline float alo_log(float x) {
+ALO_APART static float alo_log(float x) {
     uint32_t bits = alo_bits(x);
     bool denormal = bits < 0x00800000u;
     uint32_t high = alo_bits(alo_pick(denormal, x * 8388608.0f, x)) + (0x3f800000u - 0x3f3504f3u);
@@ -1161,7 +1163,7 @@ static inline float alo_cos(float x) { return alo_turn(x, 1); }
 
 /* Square root, correctly rounded; NaN below zero. x = 4^k m, m in [1, 4): Newton finds a root s of m but for
  * one unit of 2^-23; it is right if (s - 1/2)^2 < m < (s + 1/2)^2: integers decide, without ties. */
-static inline float alo_sqrt(float x) {
+ALO_APART static float alo_sqrt(float x) {
     uint32_t bits = alo_bits(x);
     bool denormal = bits < 0x00800000u;
     uint32_t scaled = alo_bits(alo_pick(denormal, x * 16777216.0f, x)), fraction = scaled & 0x007fffffu;
@@ -3551,18 +3553,15 @@ static ALO_INLINE void ALO_L(tile)(ALO_L(strip) *s, const int rows, const int wi
 }
 
 /* clang-format off */
-#define ALO_TILE(n) case n: if (n <= ALO_L(mr)) ALO_L(tile)(s, n, wide, packed, form); break;
-static ALO_INLINE void ALO_L(tile_of)(ALO_L(strip) *s, int rows, const int wide, const bool packed,
-                                      const int form) {
-    switch (rows) {
-    ALO_TILE(1) ALO_TILE(2) ALO_TILE(3) ALO_TILE(4) ALO_TILE(5) ALO_TILE(6)
-    ALO_TILE(7) ALO_TILE(8) ALO_TILE(9) ALO_TILE(10) ALO_TILE(11) ALO_TILE(12)
-    default: break;
-    }
-}
+#define ALO_TILE(n, p) case n: if (n <= ALO_L(mr)) ALO_L(tile)(s, n, ALO_L(nv), p, ALO_PACK_F32); break;
 #define ALO_TILER(name, packed)                                                                              \
-    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                     \
-        ALO_L(tile_of)(s, rows, ALO_L(nv), packed, ALO_PACK_F32);                                            \
+    ALO_APART static void ALO_L(name)(ALO_L(strip) *s, int rows) {                                           \
+        switch (rows) {                                                                                      \
+        ALO_TILE(1, packed) ALO_TILE(2, packed) ALO_TILE(3, packed) ALO_TILE(4, packed) ALO_TILE(5, packed)  \
+        ALO_TILE(6, packed) ALO_TILE(7, packed) ALO_TILE(8, packed) ALO_TILE(9, packed) ALO_TILE(10, packed) \
+        ALO_TILE(11, packed) ALO_TILE(12, packed)                                                            \
+        default: break;                                                                                      \
+        }                                                                                                    \
     }
 ALO_TILER(tile_plain, false)
 ALO_TILER(tile_f32, true)
@@ -5657,7 +5656,7 @@ static bool alo_put_header(alo_text *text, const alore_weights *w, uint64_t leng
     return end != SIZE_MAX;
 }
 
-ALORE_API alore_status alore_weights_write(const alore_weights *w, const alore_writer *writer) {
+ALORE_API ALO_COLD alore_status alore_weights_write(const alore_weights *w, const alore_writer *writer) {
     if (!w) return ALORE_ERR_ARGUMENT;
     alore_ctx *ctx = w->object.ctx;
     if (!writer || !writer->write) return alo_fail(ctx, ALORE_ERR_ARGUMENT, NULL, "no writer");
@@ -5926,8 +5925,8 @@ static alo_attr alo_attr_of(float x, int n, int m, int p, int q) {
 
 /* Append an op of up to four operands (0: absent) and its output, which is per sample if one of them is. No
  * rows: they do not fit, and the mistake names their shapes and the attributes. Returns the output. */
-static alore_id alo_record(alore_model *m, int code, alo_attr attr, alore_id a, alore_id b, alore_id c,
-                           alore_id d, int rows, int cols) {
+static ALO_COLD alore_id alo_record(alore_model *m, int code, alo_attr attr, alore_id a, alore_id b,
+                                    alore_id c, alore_id d, int rows, int cols) {
     const int32_t in[4] = {a, b, c, d}, by[4] = {attr.n, attr.m, attr.p, attr.q};
     alo_op op = {(uint16_t)code, 0, {a, b, c, d}, {0}, m->attr_count, m->site, m->block};
     char text[160] = "";
@@ -6236,8 +6235,8 @@ static alore_id alo_leading(alore_model *m, alo_param *p, alore_shape shape, alo
 
 /* <site>.<method>.<name>, <method>.<kind>.<name> or <method>.<name>; the part that owns it stands before the
  * name. A shared name declared again is the same tensor. */
-static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape, alore_share share,
-                            alore_start start, int segment) {
+static ALO_COLD alore_id alo_declare(alore_model *m, const char *name, alore_shape shape, alore_share share,
+                                     alore_start start, int segment) {
     const bool own = share == ALORE_OWN || share == ALORE_SITE, kind = share == ALORE_KIND;
     const bool parted = share != ALORE_SITE && share != ALORE_WIDEST;
     char full[ALO_NAME_BYTES], old[64], now[64], part[2] = {parted ? m->part : (char)0, 0};
@@ -6257,8 +6256,8 @@ static alore_id alo_declare(alore_model *m, const char *name, alore_shape shape,
                      alo_shape_text(now, shape), alo_shape_text(old, m->params[i].shape));
 }
 
-ALORE_API alore_id alore_param(alore_model *m, const char *name, alore_shape shape, alore_share share,
-                               alore_start start) {
+ALORE_API ALO_COLD alore_id alore_param(alore_model *m, const char *name, alore_shape shape,
+                                        alore_share share, alore_start start) {
     return alo_declare(m, name, shape, share, start, ALO_PARAM);
 }
 
@@ -6788,7 +6787,7 @@ static void alo_put_nearest(const alore_model *m, alo_text *t, const char *text,
     }
 }
 
-ALORE_API alore_status alore_model_finish(alore_model *m) {
+ALORE_API ALO_COLD alore_status alore_model_finish(alore_model *m) {
     bool out = false;
     if (m->depth) alo_wrong(m, ALORE_ERR_ORDER, "%d scopes are still open", m->depth);
     for (int r = 0, i = 0; r < m->rule_count && !m->probe; ++r)
@@ -6834,7 +6833,7 @@ static void alo_put_word(alo_text *t, const char *words, int index) {
     alo_put(t, words ? words : "", words ? strcspn(words, "|") : 0);
 }
 
-ALORE_API double alore_recipe_number(const alore_recipe *r, const char *key) {
+ALORE_API ALO_COLD double alore_recipe_number(const alore_recipe *r, const char *key) {
     const int i = alo_key_index(r->method, key);
     return i < 0 ? 0 : r->values[i];
 }
@@ -7686,7 +7685,7 @@ static bool alo_parse_rule(alore_model *m, char *text) {
 
 ALORE_API const char *alore_rules(const alore_model *m) { return alo_name(m, m->rules_text); }
 
-ALORE_API alore_status alore_attach(alore_model *m, const char *rules) {
+ALORE_API ALO_COLD alore_status alore_attach(alore_model *m, const char *rules) {
     alore_ctx *ctx = alo_ctx(m);
     const size_t bytes = strlen(rules) + 1, room = strlen(alore_rules(m)) + 1 + bytes;
     if (m->tensor_count > 1 || m->finished)
@@ -7825,7 +7824,7 @@ static alore_id alo_vit_block(alore_model *m, int i, alore_id x, const alore_vit
     return x;
 }
 
-ALORE_API alore_id alore_vit(alore_model *m, alore_id image, const alore_vit_config *config) {
+ALORE_API ALO_COLD alore_id alore_vit(alore_model *m, alore_id image, const alore_vit_config *config) {
     const alore_vit_config c = alore_vit_defaults(config);
     const alore_linear_opts head = {ALORE_KIND_HEAD, 0, false, NULL};
     const int p = c.patch, h = c.height, w = c.width, prefix = 1 + c.registers, most = 1 << 12;
@@ -7933,8 +7932,8 @@ static bool alo_vit_set(alore_vit_config *c, const struct alo_vit_key *key, cons
     return true;
 }
 
-ALORE_API alore_status alore_vit_parse(alore_ctx *ctx, const char *text, alore_vit_config *out,
-                                       bool *classes_given) {
+ALORE_API ALO_COLD alore_status alore_vit_parse(alore_ctx *ctx, const char *text, alore_vit_config *out,
+                                                bool *classes_given) {
     const alore_status wrong = ALORE_ERR_ARGUMENT;
     const char *name, *known = NULL;
     alore_vit_config c = ALORE_ZERO;
@@ -9002,7 +9001,8 @@ static alore_status alo_choose_kernels(alore_ctx *ctx, alore_plan *p) {
     return ALORE_OK;
 }
 
-ALORE_API alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *by, alore_plan **out) {
+ALORE_API ALO_COLD alore_status alore_plan_create(const alore_model *m, const alore_plan_opts *by,
+                                                  alore_plan **out) {
     static void (*const passes[])(alo_planner *) = {
         alo_take_over,  alo_pass_reach, alo_pass_demand, alo_pass_pieces, alo_pass_fuse,  alo_pass_again,
         alo_pass_order, alo_pass_store, alo_pass_live,   alo_pass_lanes,  alo_pass_place, alo_pass_report,
@@ -9080,7 +9080,7 @@ ALORE_API alore_param_info alore_param_at(const alore_plan *p, int index) {
 }
 
 /* A line for each record: of each operand the place, a type not the plan's, a view's root, "+=" if added. */
-ALORE_API alore_status alore_plan_print(const alore_plan *p, const alore_writer *w) {
+ALORE_API ALO_COLD alore_status alore_plan_print(const alore_plan *p, const alore_writer *w) {
     static const char *const phases[] = {"once", "forward", "backward", "after"};
     static const char *const segments[] = {"?", "base", "param", "frozen", "grad", "once", "io", "arena"};
     const alore_memory *mem = &p->memory;
@@ -9939,7 +9939,7 @@ static alore_status alo_load_params(alore_run *run, const alore_weights *adapter
     return ALORE_OK;
 }
 
-ALORE_API alore_status alore_run_load(alore_run *run, const alore_weights *adapter) {
+ALORE_API ALO_COLD alore_status alore_run_load(alore_run *run, const alore_weights *adapter) {
     return alo_load_params(run, adapter, true);
 }
 
@@ -9993,7 +9993,7 @@ static alore_status alo_export(const alore_run *run, bool all, alore_weights **a
     return s;
 }
 
-ALORE_API alore_status alore_run_export(const alore_run *run, alore_weights **adapter) {
+ALORE_API ALO_COLD alore_status alore_run_export(const alore_run *run, alore_weights **adapter) {
     return alo_export(run, run->plan->opts.frozen, adapter);
 }
 
@@ -10344,9 +10344,9 @@ static alore_status alo_copy_meta(alore_weights *to, const alore_weights *from) 
     return s;
 }
 
-ALORE_API alore_status alore_merge(const alore_model *m, const alore_weights *base,
-                                   const alore_weights *adapter, const alore_merge_opts *opts,
-                                   alore_weights **merged, alore_merge_report *report) {
+ALORE_API ALO_COLD alore_status alore_merge(const alore_model *m, const alore_weights *base,
+                                            const alore_weights *adapter, const alore_merge_opts *opts,
+                                            alore_weights **merged, alore_merge_report *report) {
     alo_merging g = ALORE_ZERO;
     *merged = NULL;
     g.m = m;
@@ -10477,8 +10477,8 @@ static alore_status alo_lora_site(alo_merging *g, const alo_site *site, alo_text
     return s;
 }
 
-ALORE_API alore_status alore_export_lora(const alore_model *m, const alore_weights *base,
-                                         const alore_weights *adapter, alore_weights **lora) {
+ALORE_API ALO_COLD alore_status alore_export_lora(const alore_model *m, const alore_weights *base,
+                                                  const alore_weights *adapter, alore_weights **lora) {
     size_t room = alo_sum(alo_mul(alo_zu(m->site_count), 600), alo_zu(m->name_count) + 1);
     alo_text rules = {NULL, room, 0};
     alo_merging g = ALORE_ZERO;
