@@ -1096,7 +1096,7 @@ ALO_APART static float alo_exp(float x) {
 
 /* Natural logarithm; 0.9 ulp. -inf at zeros, NaN below. With x = 2^k (1 + f) and 1 + f in [sqrt 1/2, sqrt 2)
  * it is k ln 2 + f - f^2 / 2 + f^3 P(f). */
-ALO_APART static float alo_log(float x) {
+static inline float alo_log(float x) {
     uint32_t bits = alo_bits(x);
     bool denormal = bits < 0x00800000u;
     uint32_t high = alo_bits(alo_pick(denormal, x * 8388608.0f, x)) + (0x3f800000u - 0x3f3504f3u);
