@@ -4692,10 +4692,10 @@ static void t_plan_memory(void)
     } rows[] = {{ALORE_KEEP, 0, (size_t)65 << 20, 68.3e9, 0},
                 {ALORE_KEEP, ALORE_NO_DEMAND, (size_t)68 << 20, 72.9e9, 0},
                 {ALORE_KEEP, ALORE_NO_AGAIN, (size_t)78 << 20, 68.3e9, 0},
-                {ALORE_BLOCKS, 0, (size_t)16 << 20, 95e9, 0},
+                {ALORE_BLOCKS, 0, 15950000, 90.3e9, 0},
                 {ALORE_KEEP, 0, (size_t)36 << 20, 68.4e9, 1},
                 {ALORE_KEEP, 0, (size_t)29 << 20, 68.4e9, 2},
-                {ALORE_BLOCKS, 0, (size_t)13 << 20, 95e9, 2}};
+                {ALORE_BLOCKS, 0, 12950000, 90.3e9, 2}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
         alore_plan_opts o = ALORE_ZERO;
@@ -4713,6 +4713,8 @@ static void t_plan_memory(void)
         ok(mem.arena <= rows[i].most, "arena %zu of %zu", mem.arena, rows[i].most);
         ok(mem.arena >= mem.live_bound && (double)mem.arena < 1.03 * (double)mem.live_bound,
            "arena %zu, live bound %zu", mem.arena, mem.live_bound);
+        ok((double)mem.arena > 0.97 * (double)rows[i].most && alore_plan_flops(n.plan) > 0.98 * rows[i].flops,
+           "row %zu is better now: arena %zu, %g flops", i, mem.arena, alore_plan_flops(n.plan));
         ok(alore_plan_flops(n.plan) <= rows[i].flops, "%g flops", alore_plan_flops(n.plan));
         ok(n.heap.peak < (size_t)8 << 20, "planning took %zu bytes", n.heap.peak);
         t_net_close(&n);
@@ -4747,6 +4749,49 @@ static void t_plan_to_fit(void)
     snprintf(number, sizeof number, "%zu", o.limit);
     ok(alore_plan_create(n.model, &o, &p) == ALORE_ERR_CAPACITY && p == NULL &&
            strstr(n.ctx.error.text, number), "%s", n.ctx.error.text);
+    t_net_close(&n);
+}
+
+/* A limit takes what is soonest done: one lane in two parts before a sixth more work, and two lanes that run
+ * some blocks again before one that runs them all again. Lanes are as given where `split` is. */
+static void t_plan_limit(void)
+{
+    static const struct {
+        alore_recompute recompute;
+        int split;
+        size_t limit;
+        int want_lanes, want_split;
+        double flops; /* at most; 0: refused */
+    } rows[] = {{ALORE_TO_FIT, 0, 0, 2, 1, 68.3e9},        {ALORE_TO_FIT, 0, 160000000, 2, 1, 68.3e9},
+                {ALORE_TO_FIT, 0, 94000000, 1, 2, 68.3e9}, {ALORE_TO_FIT, 1, 94000000, 2, 1, 80.5e9},
+                {ALORE_TO_FIT, 0, 80000000, 1, 2, 72.3e9},   {ALORE_TO_FIT, 0, 54000000, 2, 1, 88.5e9},
+                {ALORE_TO_FIT, 0, 36000000, 1, 1, 95e9},   {ALORE_TO_FIT, 0, 30000000, 0, 0, 0},
+                {ALORE_KEEP, 0, 94000000, 1, 2, 68.3e9},   {ALORE_KEEP, 0, 80000000, 0, 0, 0},
+                {ALORE_KEEP, 1, 94000000, 0, 0, 0}};
+    t_net n;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    ok(t_vit(&n.ctx, "vit:img=224,dim=768,depth=12,classes=100", "alore:rank=4@qkv|fc1;unfreeze@head", 0, &n.model) ==
+           ALORE_OK, "%s", n.ctx.error.text);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        alore_plan_opts o = ALORE_ZERO;
+        alore_plan *p = NULL;
+        o.train = true;
+        o.batch = 16;
+        o.lanes = 2;
+        o.split = rows[i].split;
+        o.recompute = rows[i].recompute;
+        o.limit = rows[i].limit;
+        const alore_status s = alore_plan_create(n.model, &o, &p);
+        if (!rows[i].want_lanes) ok(s == ALORE_ERR_CAPACITY && !p, "row %zu is taken", i);
+        if (!rows[i].want_lanes || !ok(s == ALORE_OK, "row %zu: %s", i, n.ctx.error.text)) continue;
+        const alore_plan_opts have = alore_plan_options(p);
+        ok(have.lanes == rows[i].want_lanes && have.split == rows[i].want_split &&
+               alore_plan_flops(p) <= rows[i].flops && (!o.limit || alore_plan_memory(p).total <= o.limit),
+           "row %zu: %d lanes, split %d, %g FLOPs, %zu bytes", i, have.lanes, have.split, alore_plan_flops(p),
+           alore_plan_memory(p).total);
+        alore_plan_destroy(p);
+    }
     t_net_close(&n);
 }
 
@@ -7106,6 +7151,56 @@ static void t_golden_store(void)
     }
 }
 
+/* What a cache in bf16 costs: the gradients of 61 of 62 networks are off by 0.7 % or less, half of them by less
+ * than 0.25 %; of one, whose sums cancel, by 2.3 %. */
+static void t_golden_cache(void)
+{
+    double all = 0, one = 0;
+    int seen = 0, far = 0;
+    for (size_t k = 0; k < sizeof t_gold_cases / sizeof *t_gold_cases; ++k) {
+        const t_gold_case *c = &t_gold_cases[k];
+        char dir[1024];
+        t_gold g;
+        alore_plan_opts o = ALORE_ZERO;
+        uint32_t items[64];
+        if (strcmp(c->folder, "vit_a") || !t_have_case(c, dir, sizeof dir)) continue;
+        o.train = true;
+        if (t_gold_open(&g, c, dir, o) && alore_cache_bytes(g.plan, ALORE_BF16)) {
+            const size_t n = alore_trainable(g.plan), bytes = (size_t)g.batch * alore_cache_bytes(g.plan, ALORE_BF16);
+            float *plain = (float *)malloc(n * sizeof *plain);
+            void *memory = malloc(bytes);
+            alore_cache cache = ALORE_ZERO;
+            for (uint32_t i = 0; i < 64; ++i) items[i] = i;
+            ok(alore_backward(g.run, 0) == ALORE_OK, "%s", g.ctx.error.text);
+            memcpy(plain, alore_grads(g.run, NULL), n * sizeof *plain);
+            alo_forget(g.run);
+            ok(alore_cache_bind(&cache, g.run, (uint32_t)g.batch, ALORE_BF16, memory, bytes) == ALORE_OK &&
+                   alore_backward_cached(g.run, &cache, items, 0) == ALORE_OK, "%s", g.ctx.error.text);
+            const float *grads = alore_grads(g.run, NULL);
+            double off = 0, whole = 0;
+            for (int i = 0; i < alore_param_count(g.plan); ++i) {
+                const alore_param_info q = alore_param_at(g.plan, i);
+                double d = 0, w = 0;
+                for (size_t x = q.first; x < q.first + q.count && !q.frozen; ++x) {
+                    d += ((double)grads[x] - (double)plain[x]) * ((double)grads[x] - (double)plain[x]);
+                    w += (double)plain[x] * (double)plain[x];
+                }
+                off += d;
+                whole += w;
+                if (q.count > 8 && w > 0) one = fmax(one, sqrt(d / w));
+            }
+            far += sqrt(off / whole) > 0.008;
+            all = fmax(all, sqrt(off / whole));
+            ++seen;
+            free(plain);
+            free(memory);
+        }
+        t_end(&g.ctx, &g.heap);
+    }
+    if (!seen) skip("no golden folders");
+    else ok(seen > 20 && far < 2 && all < 0.03 && one < 0.045, "%d, far %d: off by %g, a tensor by %g", seen, far, all, one);
+}
+
 /* Merged weights within 2e-7 of the float64 reference, everything else untouched; the
  * certificate within a factor of two of the error that the reference shows, measured
  * the same way: outputs of the site on random rows. */
@@ -8297,7 +8392,7 @@ static void t_cli_threads(void)
     for (size_t i = 0; i < 4; ++i)
         ok_cli(!t_shell("./alore train --weights base.safetensors --attach "
                     "'alore:dropout=0.1@qkv|fc1;lora:parts=qv,dropout=0.2@qkv;unfreeze@head' --data "
-                    "io.safetensors --batch 7 --steps 4 --drop-path 0.1 --threads %d --seed 5 -q --out t%d.st",
+                    "io.safetensors --batch 19 --steps 2 --drop-path 0.1 --threads %d --seed 5 -q --out t%d.st",
                     threads[i], threads[i]), "%s", t_wrote("err"));
     ok_cli(!t_shell("cmp t1.st t2.st && cmp t1.st t3.st && cmp t1.st t8.st"), "%s", t_wrote("out"));
     for (size_t i = 0; i < 4; ++i)
@@ -8305,7 +8400,7 @@ static void t_cli_threads(void)
                     "--threads %d -q --out p%d.st", threads[i], threads[i]), "%s", t_wrote("err"));
     ok_cli(!t_shell("cmp p1.st p2.st && cmp p1.st p3.st && cmp p1.st p8.st"), "%s", t_wrote("out"));
     ok_cli(!t_shell("./alore train --weights base.safetensors --attach 'alore:dropout=0.1@qkv|fc1;lora:parts=qv,"
-                "dropout=0.2@qkv;unfreeze@head' --data io.safetensors --batch 7 --steps 4 --drop-path 0.1 "
+                "dropout=0.2@qkv;unfreeze@head' --data io.safetensors --batch 19 --steps 2 --drop-path 0.1 "
                 "--recompute blocks --seed 5 -q --out b.st && cmp t1.st b.st"), "recomputed: %s%s",
        t_wrote("out"), t_wrote("err"));
 }
@@ -9172,14 +9267,14 @@ static const t_row t_rows[] = {
     T(safetensors_meta) T(safetensors_fingerprint) T(safetensors_allocations) T(safetensors_writer)
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_bare) T(rules_good) T(rules_sites)
     T(model_errors) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options) T(plan_random) T(plan_span)
-    T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
+    T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_limit) T(plan_again)
     T(plan_fused) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps)
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
     T(levels_refused) T(schedules) T(schedule_units) T(resume) T(nonfinite) T(steps)
     T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
     T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent) T(merge_types)
-    T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
+    T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_cache) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
     T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
