@@ -8449,10 +8449,115 @@ static void t_cli_resume(void)
                 "./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q --resume c && mv z.st a.st && "
                 "./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q && cmp z.st a.st && rm z.st"),
        "resumed: %s%s", t_wrote("out"), t_wrote("err"));
-    static const char *const other[] = {"--batch 3", "--batch 2 --seed 9", "--batch 2 --attach lora@qkv"};
-    for (size_t i = 0; i < 3; ++i)
-        ok_cli(t_shell("./alore " T_TRAIN " %s --steps 6 -q --resume c", other[i]) != 0 && !t_exists("z.st"),
-           "%s: taken", other[i]);
+    static const char *const other[][2] = {
+        {"--batch 3", "batch 2, not batch 3"},
+        {"--seed 9", "seed 0, not seed 9"},
+        {"--attach lora@qkv", "not rules lora@qkv"},
+        {"--precision bf16 --store f32", "precision f32, not precision bf16"},
+        {"--store small", "store f32, not store small"},
+        {"--span 2", "span 1, not span 2"},
+        {"--smoothing 0.25", "smoothing 0, not smoothing 0.25"},
+        {"--drop-path 0.25", "drop-path 0, not drop-path 0.25"},
+        {"--weight-decay 0.5", "decay 0 0, not decay 0.5 0"},
+        {"--betas 0.5,0.75", "not betas 0.5 0.75"},
+        {"--clip 2", "clip 0, not clip 2"}};
+    for (size_t i = 0; i < sizeof other / sizeof *other; ++i)
+        ok_cli(t_shell("./alore " T_TRAIN " --batch 2 %s --steps 6 -q --resume c", other[i][0]) == 1 &&
+                   strstr(t_wrote("err"), other[i][1]) && !t_exists("z.st"), "%s: %s", other[i][0], t_wrote("err"));
+    ok_cli(!t_shell("./alore " T_TRAIN " --batch 2 --threads 3 --lr 0.1 --recompute blocks --steps 6 -q --resume c"), "%s",
+       t_wrote("err"));
+    static unsigned char file[1 << 16]; /* as versions without the last lines of the tag wrote it */
+    FILE *f = fopen("build/cli/c", "rb");
+    const size_t bytes = f ? fread(file, 1, sizeof file, f) : 0;
+    if (f) fclose(f);
+    char *cut = bytes > 80 ? strstr((char *)file + 56, "\ncache f32") : NULL;
+    if (!ok(cut != NULL, "no tag in %zu bytes", bytes)) return;
+    const size_t tag = (size_t)alo_little(file + 48, 8), keep = (size_t)(cut - (char *)file) - 56, less = tag - keep;
+    size_t rest = bytes - less;
+    memmove(cut, file + 56 + tag, bytes - 56 - tag);
+    for (int i = 0; i < 8; ++i) file[48 + i] = (unsigned char)(keep >> 8 * i);
+    const uint64_t sum = alo_hash(file, rest - 24 - 8, 0);
+    for (int i = 0; i < 8; ++i) file[rest - 32 + (size_t)i] = (unsigned char)(sum >> 8 * i);
+    for (int i = 0; i < 8; ++i) file[rest - 8 + (size_t)i] = (unsigned char)((rest - 24) >> 8 * i);
+    f = fopen("build/cli/old", "wb");
+    ok(f && fwrite(file, 1, rest, f) == rest && !fclose(f), "old");
+    ok_cli(!t_shell("./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q --resume old && cmp z.st a.st && rm z.st"),
+       "an old checkpoint: %s", t_wrote("err"));
+    ok_cli(t_shell("./alore " T_TRAIN " --batch 2 --seed 9 --steps 6 -q --resume old") == 1 &&
+               strstr(t_wrote("err"), "seed 0, not seed 9"), "%s", t_wrote("err"));
+}
+
+/* The number before or behind `what` in what the last command wrote. */
+static double t_number(const char *where, const char *what, bool before)
+{
+    const char *text = t_wrote(where), *at = strstr(text, what);
+    if (!at) return -1;
+    if (!before) return strtod(at + strlen(what), NULL);
+    while (at > text && at[-1] >= '0' && at[-1] <= '9') --at;
+    return strtod(at, NULL);
+}
+
+/* --memory is for the base, both plans and the cache; the least that is named is enough, a byte less is not.
+ * It changes no bit. */
+static void t_cli_memory(void)
+{
+    static const char *const with[] = {"", "--cache 9K", "--val io.safetensors", "--val io.safetensors --cache 9K",
+                                       "--recompute keep", "--val io.safetensors --threads 3"};
+    double least[6];
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q --json && cp z.st all.st"), "%s", t_wrote("err"));
+    for (size_t i = 0; i < 6; ++i) {
+        ok_cli(t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q %s --memory 1000", with[i]) == 1 &&
+                   strstr(t_wrote("err"), " allowed") && t_number("err", " allowed", true) == 1000,
+               "%s: %s", with[i], t_wrote("err"));
+        least[i] = t_number("err", " bytes are needed", true);
+        for (int less = 0; less < 2; ++less)
+            ok_cli(t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q --json %s --memory %.0f && cmp all.st z.st", with[i],
+                           least[i] - less) == less, "%s, %.0f less %d: %s", with[i], least[i], less, t_wrote("err"));
+        ok_cli(t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q --json %s --memory %.0f", with[i], 2 * least[i]) == 0 &&
+                   t_number("out", "\"planned_bytes\":", false) <= 2 * least[i], "%s: %s", with[i], t_wrote("out"));
+    }
+    ok(least[1] == least[0] + 9216 && least[3] == least[2] + 9216 && least[2] > least[0] && least[4] > least[0],
+       "least: %.0f %.0f %.0f %.0f %.0f", least[0], least[1], least[2], least[3], least[4]);
+    ok_cli(!t_shell("./alore plan --weights base.safetensors --batch 5 --threads 2 --json -q") &&
+               t_number("out", "\"lanes\":", false) == 2 && t_number("out", "\"split\":", false) == 1 &&
+               t_number("out", "\"with_base\":", false) ==
+                   t_number("out", "\"total\":", false) + t_number("out", "\"base\":", false), "%s", t_wrote("out"));
+    const double base = t_number("out", "\"with_base\":", false);
+    ok_cli(!t_shell("./alore plan --weights base.safetensors --batch 5 --threads 2 --json -q --memory %.0f", base - 1) &&
+               t_number("out", "\"with_base\":", false) < base, "%s", t_wrote("err"));
+    ok_cli(!t_shell("first=$(taskset -cp $$ | sed 's/.*: //;s/[,-].*//') || exit 0; "
+                    "taskset -c $first ./alore plan --weights base.safetensors >p && grep -q '^lanes *1$' p && grep '^split *1$' p"),
+           "threads on one core: %s%s", t_wrote("out"), t_wrote("err"));
+#define T_TI "./alore plan --backbone vit_tiny_patch16_224 --attach lora@qkv --train --batch 2 --precision bf16 "
+    ok_cli(!t_shell(T_TI ">a && " T_TI "--store bf16 >b && cmp a b && " T_TI "--store f32 >c && ! cmp -s a c"),
+           "bf16 stores bf16: %s", t_wrote("err"));
+}
+
+/* A process holds what is planned and little more: the file is mapped, and its pages are given back. */
+static void t_cli_process(void)
+{
+    static const char *const with[] = {"", "--precision bf16", "--val io.safetensors --threads 2 --memory 70M"};
+    t_net n;
+    if (!t_cli_begin()) return;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    if (ok(t_vit(&n.ctx, "vit:img=32,patch=8,dim=384,depth=8,classes=7", "", 0, &n.model) == ALORE_OK, "%s",
+           n.ctx.error.text))
+        ok(alore_weights_save(t_base(&n.ctx, n.model, 3), "build/cli/big.safetensors") == ALORE_OK, "%s",
+           n.ctx.error.text);
+    t_net_close(&n);
+    for (size_t i = 0; i < 4; ++i) {
+        if (i < 3)
+            ok_cli(!t_shell("../alore train --weights big.safetensors --backbone vit:img=32,patch=8,dim=384,depth=8,classes=7 "
+                            "--attach 'lora@qkv;unfreeze@head' --data io.safetensors --out z.st --steps 1 --batch 8 -q --json %s",
+                            with[i]), "%s", t_wrote("err"));
+        else
+            ok_cli(!t_shell("../alore bench --weights big.safetensors --backbone vit:img=32,patch=8,dim=384,depth=8,classes=7 "
+                            "--steps 1 --batch 8 -q --json"), "%s", t_wrote("err"));
+        const double plan = t_number("out", "\"planned_bytes\":", false), peak = t_number("out", "\"peak_rss\":", false);
+        ok(plan > 2e7 && peak > 0 && peak <= 1.05 * plan + 1e7, "%zu: planned %.0f, peak %.0f", i, plan, peak);
+    }
 }
 
 /* A disk that fills while saving: exit 1, the old file as it was, nothing beside it. */
@@ -9277,7 +9382,7 @@ static const t_row t_rows[] = {
     T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_cache) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
-    T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
+    T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_memory) T(cli_process) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
     T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused) T(cli_peft_written)
     T(forms_features) T(forms_units) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)
