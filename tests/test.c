@@ -8526,7 +8526,7 @@ static void t_cli_memory(void)
     const double base = t_number("out", "\"with_base\":", false);
     ok_cli(!t_shell("./alore plan --weights base.safetensors --batch 5 --threads 2 --json -q --memory %.0f", base - 1) &&
                t_number("out", "\"with_base\":", false) < base, "%s", t_wrote("err"));
-    ok_cli(!t_shell("first=$(taskset -cp $$ | sed 's/.*: //;s/[,-].*//') || exit 0; "
+    ok_cli(!t_shell("command -v taskset || exit 0; first=$(taskset -cp $$ | sed 's/.*: //;s/[,-].*//'); "
                     "taskset -c $first ./alore plan --weights base.safetensors >p && grep -q '^lanes *1$' p && grep '^split *1$' p"),
            "threads on one core: %s%s", t_wrote("out"), t_wrote("err"));
 #define T_TI "./alore plan --backbone vit_tiny_patch16_224 --attach lora@qkv --train --batch 2 --precision bf16 "

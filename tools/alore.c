@@ -666,7 +666,8 @@ static int check_options(app *a)
     if (s->precision == 2 && a->command->bit & (C_TRAIN | C_SEARCH))
         return fail(a, 2, "--precision", "i8 is for inference; %s allows f32 and bf16", a->command->name);
     if (s->span > s->batch)
-        return fail(a, 2, "--span", "%lld samples are more than a batch of %lld", (long long)s->span, (long long)s->batch);
+        return fail(a, 2, "--span", "%lld samples are more than a batch of %lld", (long long)s->span,
+                    (long long)s->batch);
     if (s->attach && s->adapter) return fail(a, 2, "--attach", "either --attach or --adapter");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
@@ -1107,13 +1108,16 @@ static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_
 {
     const uint64_t most = a->set.memory;
     alore_plan_opts o = plan_opts(a, batch, train);
-    alore_memory least;
+    alore_memory least = ALORE_ZERO;
     int rc = most ? least_memory(a, m, o, &least) : 0;
     if (rc) return rc;
-    if (most && (least.base > most || a->held > most - least.base || least.total > most - least.base - a->held))
-        return fail(a, 1, "--memory", "%zu bytes are needed, %llu allowed: a plan of %zu, the base %zu, beside them %zu",
-                    least.base + a->held + least.total, (unsigned long long)most, least.total, least.base, a->held);
-    if (most) o.limit = most - least.base - a->held < SIZE_MAX ? (size_t)(most - least.base - a->held) : SIZE_MAX;
+    const uint64_t beside = most ? (uint64_t)least.base + a->held : 0;
+    if (most && (beside > most || least.total > most - beside))
+        return fail(a, 1, "--memory",
+                    "%llu bytes are needed, %llu allowed: a plan of %zu, the base %zu, beside them %zu",
+                    (unsigned long long)(beside + least.total), (unsigned long long)most, least.total,
+                    least.base, a->held);
+    if (most) o.limit = most - beside < SIZE_MAX ? (size_t)(most - beside) : SIZE_MAX;
     return alore_plan_create(m, &o, out) ? fail_library(a, 1, most ? "--memory" : "plan") : 0;
 }
 
