@@ -4858,10 +4858,10 @@ static void t_plan_memory(void)
     } rows[] = {{ALORE_KEEP, 0, (size_t)65 << 20, 68.3e9, 0},
                 {ALORE_KEEP, ALORE_NO_DEMAND, (size_t)68 << 20, 72.9e9, 0},
                 {ALORE_KEEP, ALORE_NO_AGAIN, (size_t)78 << 20, 68.3e9, 0},
-                {ALORE_BLOCKS, 0, (size_t)16 << 20, 95e9, 0},
+                {ALORE_BLOCKS, 0, 15950000, 90.3e9, 0},
                 {ALORE_KEEP, 0, (size_t)36 << 20, 68.4e9, 1},
                 {ALORE_KEEP, 0, (size_t)29 << 20, 68.4e9, 2},
-                {ALORE_BLOCKS, 0, (size_t)13 << 20, 95e9, 2}};
+                {ALORE_BLOCKS, 0, 12950000, 90.3e9, 2}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         t_net n;
         alore_plan_opts o = ALORE_ZERO;
@@ -4879,6 +4879,8 @@ static void t_plan_memory(void)
         ok(mem.arena <= rows[i].most, "arena %zu of %zu", mem.arena, rows[i].most);
         ok(mem.arena >= mem.live_bound && (double)mem.arena < 1.03 * (double)mem.live_bound,
            "arena %zu, live bound %zu", mem.arena, mem.live_bound);
+        ok((double)mem.arena > 0.97 * (double)rows[i].most && alore_plan_flops(n.plan) > 0.98 * rows[i].flops,
+           "row %zu is better now: arena %zu, %g flops", i, mem.arena, alore_plan_flops(n.plan));
         ok(alore_plan_flops(n.plan) <= rows[i].flops, "%g flops", alore_plan_flops(n.plan));
         ok(n.heap.peak < (size_t)8 << 20, "planning took %zu bytes", n.heap.peak);
         t_net_close(&n);
@@ -4913,6 +4915,49 @@ static void t_plan_to_fit(void)
     snprintf(number, sizeof number, "%zu", o.limit);
     ok(alore_plan_create(n.model, &o, &p) == ALORE_ERR_CAPACITY && p == NULL &&
            strstr(n.ctx.error.text, number), "%s", n.ctx.error.text);
+    t_net_close(&n);
+}
+
+/* A limit takes what is soonest done: one lane in two parts before a sixth more work, and two lanes that run
+ * some blocks again before one that runs them all again. Lanes are as given where `split` is. */
+static void t_plan_limit(void)
+{
+    static const struct {
+        alore_recompute recompute;
+        int split;
+        size_t limit;
+        int want_lanes, want_split;
+        double flops; /* at most; 0: refused */
+    } rows[] = {{ALORE_TO_FIT, 0, 0, 2, 1, 68.3e9},        {ALORE_TO_FIT, 0, 160000000, 2, 1, 68.3e9},
+                {ALORE_TO_FIT, 0, 94000000, 1, 2, 68.3e9}, {ALORE_TO_FIT, 1, 94000000, 2, 1, 80.5e9},
+                {ALORE_TO_FIT, 0, 80000000, 1, 2, 72.3e9},   {ALORE_TO_FIT, 0, 54000000, 2, 1, 88.5e9},
+                {ALORE_TO_FIT, 0, 36000000, 1, 1, 95e9},   {ALORE_TO_FIT, 0, 30000000, 0, 0, 0},
+                {ALORE_KEEP, 0, 94000000, 1, 2, 68.3e9},   {ALORE_KEEP, 0, 80000000, 0, 0, 0},
+                {ALORE_KEEP, 1, 94000000, 0, 0, 0}};
+    t_net n;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    ok(t_vit(&n.ctx, "vit:img=224,dim=768,depth=12,classes=100", "alore:rank=4@qkv|fc1;unfreeze@head", 0, &n.model) ==
+           ALORE_OK, "%s", n.ctx.error.text);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        alore_plan_opts o = ALORE_ZERO;
+        alore_plan *p = NULL;
+        o.train = true;
+        o.batch = 16;
+        o.lanes = 2;
+        o.split = rows[i].split;
+        o.recompute = rows[i].recompute;
+        o.limit = rows[i].limit;
+        const alore_status s = alore_plan_create(n.model, &o, &p);
+        if (!rows[i].want_lanes) ok(s == ALORE_ERR_CAPACITY && !p, "row %zu is taken", i);
+        if (!rows[i].want_lanes || !ok(s == ALORE_OK, "row %zu: %s", i, n.ctx.error.text)) continue;
+        const alore_plan_opts have = alore_plan_options(p);
+        ok(have.lanes == rows[i].want_lanes && have.split == rows[i].want_split &&
+               alore_plan_flops(p) <= rows[i].flops && (!o.limit || alore_plan_memory(p).total <= o.limit),
+           "row %zu: %d lanes, split %d, %g FLOPs, %zu bytes", i, have.lanes, have.split, alore_plan_flops(p),
+           alore_plan_memory(p).total);
+        alore_plan_destroy(p);
+    }
     t_net_close(&n);
 }
 
@@ -5566,7 +5611,8 @@ static size_t t_threads_outcome(const char *rules, alore_plan_opts o, int thread
     return count * sizeof *out;
 }
 
-/* The same bits for any number of threads, lanes and parts of a record, through steps. */
+/* The same bits for any number of threads, lanes and parts of a record, through steps; with 19 samples a slot
+ * has several. */
 static void t_run_threads(void)
 {
     static const char *const rules[] = {"alore:dropout=0.2@qkv|fc1;unfreeze@head", "unfreeze@*",
@@ -5579,7 +5625,7 @@ static void t_run_threads(void)
     for (size_t r = 0; r < 5; ++r) { /* the last: the first, stored in fewer bytes */
         alore_plan_opts o = ALORE_ZERO;
         o.train = true;
-        o.batch = 7;
+        o.batch = r == 0 || r == 4 ? 19 : 7;
         o.store = r == 4 ? ALORE_BF16 : ALORE_F32;
         o.slope8 = r == 4;
         const size_t bytes = t_threads_outcome(rules[r % 4], o, 0, first, ROOM);
@@ -5767,15 +5813,24 @@ static void t_cache_cut(void)
     }
 }
 
-/* Lanes for which there is no work split the records of the one that is left. */
+/* Lanes for which there is no work split the records of the one that is left; so do lanes of which some would
+ * idle while the busiest works, if the records are large enough. */
 static void t_plan_lanes(void)
 {
+    static const char *const rules[] = {"unfreeze@*", "alore:rank=4@qkv|fc1;unfreeze@head"};
+    const char *const specs[] = {t_micro, "vit_base_patch16_224", "vit_tiny_patch16_224"};
     static const struct {
-        int batch, lanes, split, want_lanes, want_split;
-    } rows[] = {{1, 0, 0, 1, 1}, {1, 8, 0, 1, 8}, {1, 8, 3, 1, 3}, {4, 8, 0, 4, 1}, {4, 2, 6, 2, 1},
-                {4, 1, 6, 1, 6}, {4, 0, 0, 1, 1}, {1, 1, -1, 0, 0}};
+        int spec, train, rule, batch, lanes, split, want_lanes, want_split;
+    } rows[] = {{0, 2, 0, 1, 0, 0, 1, 1}, {0, 2, 0, 1, 8, 0, 1, 8}, {0, 2, 0, 1, 8, 3, 1, 3},
+                {0, 2, 0, 4, 8, 8, 4, 1}, {0, 2, 0, 4, 2, 6, 2, 1}, {0, 2, 0, 4, 1, 6, 1, 6},
+                {0, 2, 0, 4, 0, 0, 1, 1}, {0, 2, 0, 1, 1, -1, 0, 0},
+                {1, 1, 1, 32, 2, 0, 2, 1},  {1, 1, 1, 32, 4, 0, 4, 1},  {1, 1, 1, 32, 5, 0, 1, 5},
+                {1, 1, 1, 32, 7, 0, 1, 7},  {1, 1, 1, 32, 7, 7, 4, 1},  {1, 1, 1, 32, 8, 0, 8, 1},
+                {1, 1, 1, 32, 12, 0, 1, 12}, {1, 1, 1, 32, 32, 0, 1, 32}, {1, 0, 1, 8, 7, 0, 1, 7},
+                {1, 0, 1, 32, 16, 0, 16, 1}, {2, 1, 0, 32, 2, 0, 2, 1}, {2, 1, 0, 32, 8, 0, 1, 8},
+                {2, 1, 0, 32, 16, 0, 1, 16}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i)
-        for (int train = 0; train < 2; ++train) {
+        for (int train = rows[i].train == 1; train < 1 + (rows[i].train > 0); ++train) {
             t_net n;
             alore_plan_opts o = ALORE_ZERO;
             memset(&n, 0, sizeof n);
@@ -5784,11 +5839,12 @@ static void t_plan_lanes(void)
             o.lanes = rows[i].lanes;
             o.split = rows[i].split;
             o.train = train > 0;
-            ok(t_vit(&n.ctx, t_micro, "unfreeze@*", 0, &n.model) == ALORE_OK, "%s", n.ctx.error.text);
+            ok(t_vit(&n.ctx, specs[rows[i].spec], rules[rows[i].rule], 0, &n.model) == ALORE_OK, "%s", n.ctx.error.text);
             const alore_status s = alore_plan_create(n.model, &o, &n.plan);
             if (rows[i].want_lanes)
                 ok(s == ALORE_OK && n.plan->opts.lanes == rows[i].want_lanes &&
-                       n.plan->opts.split == rows[i].want_split, "row %zu", i);
+                       n.plan->opts.split == rows[i].want_split,
+                   "row %zu: %d lanes, split %d", i, s ? 0 : n.plan->opts.lanes, s ? 0 : n.plan->opts.split);
             else
                 ok(s == ALORE_ERR_ARGUMENT && strstr(n.ctx.error.text, "split -1"), "row %zu", i);
             t_net_close(&n);
@@ -7449,6 +7505,56 @@ static void t_golden_store(void)
     }
 }
 
+/* What a cache in bf16 costs: the gradients of 61 of 62 networks are off by 0.7 % or less, half of them by less
+ * than 0.25 %; of one, whose sums cancel, by 2.3 %. */
+static void t_golden_cache(void)
+{
+    double all = 0, one = 0;
+    int seen = 0, far = 0;
+    for (size_t k = 0; k < sizeof t_gold_cases / sizeof *t_gold_cases; ++k) {
+        const t_gold_case *c = &t_gold_cases[k];
+        char dir[1024];
+        t_gold g;
+        alore_plan_opts o = ALORE_ZERO;
+        uint32_t items[64];
+        if (strcmp(c->folder, "vit_a") || !t_have_case(c, dir, sizeof dir)) continue;
+        o.train = true;
+        if (t_gold_open(&g, c, dir, o) && alore_cache_bytes(g.plan, ALORE_BF16)) {
+            const size_t n = alore_trainable(g.plan), bytes = (size_t)g.batch * alore_cache_bytes(g.plan, ALORE_BF16);
+            float *plain = (float *)malloc(n * sizeof *plain);
+            void *memory = malloc(bytes);
+            alore_cache cache = ALORE_ZERO;
+            for (uint32_t i = 0; i < 64; ++i) items[i] = i;
+            ok(alore_backward(g.run, 0) == ALORE_OK, "%s", g.ctx.error.text);
+            memcpy(plain, alore_grads(g.run, NULL), n * sizeof *plain);
+            alo_forget(g.run);
+            ok(alore_cache_bind(&cache, g.run, (uint32_t)g.batch, ALORE_BF16, memory, bytes) == ALORE_OK &&
+                   alore_backward_cached(g.run, &cache, items, 0) == ALORE_OK, "%s", g.ctx.error.text);
+            const float *grads = alore_grads(g.run, NULL);
+            double off = 0, whole = 0;
+            for (int i = 0; i < alore_param_count(g.plan); ++i) {
+                const alore_param_info q = alore_param_at(g.plan, i);
+                double d = 0, w = 0;
+                for (size_t x = q.first; x < q.first + q.count && !q.frozen; ++x) {
+                    d += ((double)grads[x] - (double)plain[x]) * ((double)grads[x] - (double)plain[x]);
+                    w += (double)plain[x] * (double)plain[x];
+                }
+                off += d;
+                whole += w;
+                if (q.count > 8 && w > 0) one = fmax(one, sqrt(d / w));
+            }
+            far += sqrt(off / whole) > 0.008;
+            all = fmax(all, sqrt(off / whole));
+            ++seen;
+            free(plain);
+            free(memory);
+        }
+        t_end(&g.ctx, &g.heap);
+    }
+    if (!seen) skip("no golden folders");
+    else ok(seen > 20 && far < 2 && all < 0.03 && one < 0.045, "%d, far %d: off by %g, a tensor by %g", seen, far, all, one);
+}
+
 /* Merged weights within 2e-7 of the float64 reference, everything else untouched; the
  * certificate within a factor of two of the error that the reference shows, measured
  * the same way: outputs of the site on random rows. */
@@ -8676,7 +8782,7 @@ static void t_cli_threads(void)
     for (size_t i = 0; i < 4; ++i)
         ok_cli(!t_shell("./alore train --weights base.safetensors --attach "
                     "'alore:dropout=0.1@qkv|fc1;lora:parts=qv,dropout=0.2@qkv;unfreeze@head' --data "
-                    "io.safetensors --batch 7 --steps 4 --drop-path 0.1 --threads %d --seed 5 -q --out t%d.st",
+                    "io.safetensors --batch 19 --steps 2 --drop-path 0.1 --threads %d --seed 5 -q --out t%d.st",
                     threads[i], threads[i]), "%s", t_wrote("err"));
     ok_cli(!t_shell("cmp t1.st t2.st && cmp t1.st t3.st && cmp t1.st t8.st"), "%s", t_wrote("out"));
     for (size_t i = 0; i < 4; ++i)
@@ -8684,7 +8790,7 @@ static void t_cli_threads(void)
                     "--threads %d -q --out p%d.st", threads[i], threads[i]), "%s", t_wrote("err"));
     ok_cli(!t_shell("cmp p1.st p2.st && cmp p1.st p3.st && cmp p1.st p8.st"), "%s", t_wrote("out"));
     ok_cli(!t_shell("./alore train --weights base.safetensors --attach 'alore:dropout=0.1@qkv|fc1;lora:parts=qv,"
-                "dropout=0.2@qkv;unfreeze@head' --data io.safetensors --batch 7 --steps 4 --drop-path 0.1 "
+                "dropout=0.2@qkv;unfreeze@head' --data io.safetensors --batch 19 --steps 2 --drop-path 0.1 "
                 "--recompute blocks --seed 5 -q --out b.st && cmp t1.st b.st"), "recomputed: %s%s",
        t_wrote("out"), t_wrote("err"));
 }
@@ -8742,10 +8848,115 @@ static void t_cli_resume(void)
     ok_cli(!t_shell("rm z.st; LC_ALL=C sed s/__metadata__/__metadatum_/ k >l && test $(wc -c <k) = $(wc -c <l)") &&
                t_shell("./alore " T_TRAIN " --val io.safetensors --batch 2 --steps 9 -q --resume l --keep best") == 1 &&
                strstr(t_wrote("err"), "alore: l: ") && !t_exists("z.st"), "a damaged best adapter");
-    static const char *const other[] = {"--batch 3", "--batch 2 --seed 9", "--batch 2 --attach lora@qkv"};
-    for (size_t i = 0; i < 3; ++i)
-        ok_cli(t_shell("./alore " T_TRAIN " %s --steps 6 -q --resume c", other[i]) != 0 && !t_exists("z.st"),
-           "%s: taken", other[i]);
+    static const char *const other[][2] = {
+        {"--batch 3", "batch 2, not batch 3"},
+        {"--seed 9", "seed 0, not seed 9"},
+        {"--attach lora@qkv", "not rules lora@qkv"},
+        {"--precision bf16 --store f32", "precision f32, not precision bf16"},
+        {"--store small", "store f32, not store small"},
+        {"--span 2", "span 1, not span 2"},
+        {"--smoothing 0.25", "smoothing 0, not smoothing 0.25"},
+        {"--drop-path 0.25", "drop-path 0, not drop-path 0.25"},
+        {"--weight-decay 0.5", "decay 0 0, not decay 0.5 0"},
+        {"--betas 0.5,0.75", "not betas 0.5 0.75"},
+        {"--clip 2", "clip 0, not clip 2"}};
+    for (size_t i = 0; i < sizeof other / sizeof *other; ++i)
+        ok_cli(t_shell("./alore " T_TRAIN " --batch 2 %s --steps 6 -q --resume c", other[i][0]) == 1 &&
+                   strstr(t_wrote("err"), other[i][1]) && !t_exists("z.st"), "%s: %s", other[i][0], t_wrote("err"));
+    ok_cli(!t_shell("./alore " T_TRAIN " --batch 2 --threads 3 --lr 0.1 --recompute blocks --steps 6 -q --resume c"), "%s",
+       t_wrote("err"));
+    static unsigned char file[1 << 16]; /* as versions without the last lines of the tag wrote it */
+    FILE *f = fopen("build/cli/c", "rb");
+    const size_t bytes = f ? fread(file, 1, sizeof file, f) : 0;
+    if (f) fclose(f);
+    char *cut = bytes > 80 ? strstr((char *)file + 56, "\ncache f32") : NULL;
+    if (!ok(cut != NULL, "no tag in %zu bytes", bytes)) return;
+    const size_t tag = (size_t)alo_little(file + 48, 8), keep = (size_t)(cut - (char *)file) - 56, less = tag - keep;
+    size_t rest = bytes - less;
+    memmove(cut, file + 56 + tag, bytes - 56 - tag);
+    for (int i = 0; i < 8; ++i) file[48 + i] = (unsigned char)(keep >> 8 * i);
+    const uint64_t sum = alo_hash(file, rest - 24 - 8, 0);
+    for (int i = 0; i < 8; ++i) file[rest - 32 + (size_t)i] = (unsigned char)(sum >> 8 * i);
+    for (int i = 0; i < 8; ++i) file[rest - 8 + (size_t)i] = (unsigned char)((rest - 24) >> 8 * i);
+    f = fopen("build/cli/old", "wb");
+    ok(f && fwrite(file, 1, rest, f) == rest && !fclose(f), "old");
+    ok_cli(!t_shell("./alore " T_TRAIN " --batch 2 --steps 6 --schedule constant -q --resume old && cmp z.st a.st && rm z.st"),
+       "an old checkpoint: %s", t_wrote("err"));
+    ok_cli(t_shell("./alore " T_TRAIN " --batch 2 --seed 9 --steps 6 -q --resume old") == 1 &&
+               strstr(t_wrote("err"), "seed 0, not seed 9"), "%s", t_wrote("err"));
+}
+
+/* The number before or behind `what` in what the last command wrote. */
+static double t_number(const char *where, const char *what, bool before)
+{
+    const char *text = t_wrote(where), *at = strstr(text, what);
+    if (!at) return -1;
+    if (!before) return strtod(at + strlen(what), NULL);
+    while (at > text && at[-1] >= '0' && at[-1] <= '9') --at;
+    return strtod(at, NULL);
+}
+
+/* --memory is for the base, both plans and the cache; the least that is named is enough, a byte less is not.
+ * It changes no bit. */
+static void t_cli_memory(void)
+{
+    static const char *const with[] = {"", "--cache 9K", "--val io.safetensors", "--val io.safetensors --cache 9K",
+                                       "--recompute keep", "--val io.safetensors --threads 3"};
+    double least[6];
+    if (!t_cli_begin()) return;
+    ok_cli(!t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q --json && cp z.st all.st"), "%s", t_wrote("err"));
+    for (size_t i = 0; i < 6; ++i) {
+        ok_cli(t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q %s --memory 1000", with[i]) == 1 &&
+                   strstr(t_wrote("err"), " allowed") && t_number("err", " allowed", true) == 1000,
+               "%s: %s", with[i], t_wrote("err"));
+        least[i] = t_number("err", " bytes are needed", true);
+        for (int less = 0; less < 2; ++less)
+            ok_cli(t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q --json %s --memory %.0f && cmp all.st z.st", with[i],
+                           least[i] - less) == less, "%s, %.0f less %d: %s", with[i], least[i], less, t_wrote("err"));
+        ok_cli(t_shell("./alore " T_TRAIN " --steps 2 --batch 5 -q --json %s --memory %.0f", with[i], 2 * least[i]) == 0 &&
+                   t_number("out", "\"planned_bytes\":", false) <= 2 * least[i], "%s: %s", with[i], t_wrote("out"));
+    }
+    ok(least[1] == least[0] + 9216 && least[3] == least[2] + 9216 && least[2] > least[0] && least[4] > least[0],
+       "least: %.0f %.0f %.0f %.0f %.0f", least[0], least[1], least[2], least[3], least[4]);
+    ok_cli(!t_shell("./alore plan --weights base.safetensors --batch 5 --threads 2 --json -q") &&
+               t_number("out", "\"lanes\":", false) == 2 && t_number("out", "\"split\":", false) == 1 &&
+               t_number("out", "\"with_base\":", false) ==
+                   t_number("out", "\"total\":", false) + t_number("out", "\"base\":", false), "%s", t_wrote("out"));
+    const double base = t_number("out", "\"with_base\":", false);
+    ok_cli(!t_shell("./alore plan --weights base.safetensors --batch 5 --threads 2 --json -q --memory %.0f", base - 1) &&
+               t_number("out", "\"with_base\":", false) < base, "%s", t_wrote("err"));
+    ok_cli(!t_shell("command -v taskset || exit 0; first=$(taskset -cp $$ | sed 's/.*: //;s/[,-].*//'); "
+                    "taskset -c $first ./alore plan --weights base.safetensors >p && grep -q '^lanes *1$' p && grep '^split *1$' p"),
+           "threads on one core: %s%s", t_wrote("out"), t_wrote("err"));
+#define T_TI "./alore plan --backbone vit_tiny_patch16_224 --attach lora@qkv --train --batch 2 --precision bf16 "
+    ok_cli(!t_shell(T_TI ">a && " T_TI "--store bf16 >b && cmp a b && " T_TI "--store f32 >c && ! cmp -s a c"),
+           "bf16 stores bf16: %s", t_wrote("err"));
+}
+
+/* A process holds what is planned and little more: the file is mapped, and its pages are given back. */
+static void t_cli_process(void)
+{
+    static const char *const with[] = {"", "--precision bf16", "--val io.safetensors --threads 2 --memory 70M"};
+    t_net n;
+    if (!t_cli_begin()) return;
+    memset(&n, 0, sizeof n);
+    t_begin(&n.ctx, &n.heap);
+    if (ok(t_vit(&n.ctx, "vit:img=32,patch=8,dim=384,depth=8,classes=7", "", 0, &n.model) == ALORE_OK, "%s",
+           n.ctx.error.text))
+        ok(alore_weights_save(t_base(&n.ctx, n.model, 3), "build/cli/big.safetensors") == ALORE_OK, "%s",
+           n.ctx.error.text);
+    t_net_close(&n);
+    for (size_t i = 0; i < 4; ++i) {
+        if (i < 3)
+            ok_cli(!t_shell("../alore train --weights big.safetensors --backbone vit:img=32,patch=8,dim=384,depth=8,classes=7 "
+                            "--attach 'lora@qkv;unfreeze@head' --data io.safetensors --out z.st --steps 1 --batch 8 -q --json %s",
+                            with[i]), "%s", t_wrote("err"));
+        else
+            ok_cli(!t_shell("../alore bench --weights big.safetensors --backbone vit:img=32,patch=8,dim=384,depth=8,classes=7 "
+                            "--steps 1 --batch 8 -q --json"), "%s", t_wrote("err"));
+        const double plan = t_number("out", "\"planned_bytes\":", false), peak = t_number("out", "\"peak_rss\":", false);
+        ok(plan > 2e7 && peak > 0 && peak <= 1.05 * plan + 1e7, "%zu: planned %.0f, peak %.0f", i, plan, peak);
+    }
 }
 
 /* A disk that fills while saving: exit 1, the old file as it was, nothing beside it. */
@@ -9474,7 +9685,7 @@ static void t_forms_prefix(void)
 static void t_forms_style(void)
 {
     if (!t_cli_begin()) return;
-    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 10570 ]"), "alore.h is longer than 10570 lines");
+    ok_cli(!t_shell("[ $(wc -l <../../alore.h) -le 10610 ]"), "alore.h is longer than 10610 lines");
     ok_cli(t_shell("grep -n '.\\{111,\\}' ../../alore.h"), "columns: %s", t_wrote("out"));
     ok_cli(t_shell("LC_ALL=C grep -n -P '[^\\x00-\\x7F]' ../../alore.h"), "ASCII: %s", t_wrote("out"));
     ok_cli(t_shell("grep -n -e '[[:space:]]$' ../../alore.h ../../tools/*.[ch] ../../tests/*.c ../../examples/*.c"),
@@ -9677,7 +9888,7 @@ static const t_row t_rows[] = {
     T(safetensors_save) T(safetensors_load) T(rules_errors) T(rules_huge) T(rules_bare) T(rules_good) T(rules_sites)
     T(model_errors) T(model_misuse) T(words_errors) T(counts) T(plan_cost) T(vit_text) T(vit_detect) T(plan_options)
     T(plan_random) T(plan_span)
-    T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_again)
+    T(plan_store) T(plan_store_relu) T(plan_memory) T(plan_to_fit) T(plan_limit) T(plan_again)
     T(plan_fused) T(plan_views) T(plan_slopes) T(plan_demand) T(plan_exact)
     T(plan_print) T(gradients) T(gradients_shared) T(once) T(run_steps) T(run_everywhere)
     T(run_batch) T(run_threads) T(cache) T(cache_cut) T(plan_lanes) T(levels) T(levels_dot16) T(levels_attention) T(levels_zoo)
@@ -9685,10 +9896,10 @@ static const t_row t_rows[] = {
     T(adapters) T(adapters_drawn) T(adapters_indices) T(starts) T(starts_dead) T(once_masks)
     T(wrong_base) T(merge_random) T(merge_pairs) T(merge_identity) T(merge_refused) T(merge_bent)
     T(merge_types) T(merge_count)
-    T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
+    T(export_lora) T(out_of_memory) T(golden_run) T(golden_store) T(golden_cache) T(golden_merge) T(golden_lora) T(interop_vit) T(pixels_resize)
     T(pixels_files) T(pixels_hostile) T(pixels_damaged) T(pixels_transform) T(search_sweep)
     T(search_best) T(search_evolve) T(search_genes) T(search_supernet) T(cli_errors)
-    T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
+    T(cli_files) T(cli_bench) T(cli_threads) T(cli_cache) T(cli_resume) T(cli_memory) T(cli_process) T(cli_saving) T(cli_merge) T(cli_nan) T(cli_data)
     T(cli_hostile) T(cli_golden) T(cli_experts) T(cli_spt) T(cli_glora) T(cli_peft) T(cli_names) T(cli_peft_refused) T(cli_peft_written)
     T(forms_features) T(forms_units) T(forms_read) T(forms_32bits) T(forms_prefix) T(forms_style)
     T(forms_symbols) T(forms_examples) T(forms_demo) T(forms_valgrind)

@@ -18,13 +18,17 @@
 #include <float.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+long syscall(long number, ...); /* POSIX has no word for it */
+#endif
 
 /* ---- The settings of one call ----------------------------------------------- */
 
 typedef struct settings {
     const char *weights, *backbone, *attach, *adapter, *data, *val, *transform, *out;
     const char *init_adapter, *experts, *checkpoint, *resume, *log, *scores, *supernet;
-    int64_t threads, classes, batch, steps, accumulate, every;
+    int64_t threads, classes, batch, span, steps, accumulate, every;
     int64_t budget, batches, tau, rank, population, generations, top, mutate, cross, least, most;
     uint64_t seed, memory, cache;
     double epochs, lr, lr_min, decay, eps, momentum, clip, smoothing, drop_path, tolerance;
@@ -47,6 +51,7 @@ typedef struct app {
     const char *operand; /* the argument that is no option, or NULL */
     alore_ctx ctx;
     alore_weights *packed; /* the base as kernels read it, for all runs of the command */
+    size_t held;           /* bytes of its runs, and of what they are to leave free */
     block *blocks;
     double begun; /* when the program was */
     double shown; /* when progress was last shown */
@@ -431,6 +436,8 @@ static const option options[] = {
     {"--out", "PATH", TEXT, AT(out), 0, 0, NULL,
      C_TRAIN | C_SEARCH | C_PREDICT | C_MERGE | C_EXPORT, "the result"},
     {"--batch", "N", WHOLE, AT(batch), 1, 1 << 20, "32", C_PLAN | C_DATA | C_BENCH, "samples at a time"},
+    {"--span", "N", WHOLE, AT(span), 1, 1 << 20, "1", C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
+     "samples of a batch that training runs as one matrix: larger products, N times the activations, other roundings"},
     {"--init-adapter", "FILE", TEXT, AT(init_adapter), 0, 0, NULL, C_LEARN,
      "start from these parameters, the frozen ones, too; or from a folder of PEFT"},
     {"--epochs", "E", REAL, AT(epochs), 0, 1e6, "10", C_LEARN, "passes over the data"},
@@ -459,7 +466,8 @@ static const option options[] = {
      C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
      "keep activations, keep block inputs, or the least that fits --memory"},
     {"--store", "f32|bf16|small", WORD, AT(store), 0, 0, "f32", C_TRAIN | C_SEARCH | C_PLAN | C_BENCH,
-     "what waits for the backward; small: bf16, and slopes of activations in 8 bits"},
+     "what waits for the backward; small: bf16, and slopes of activations in 8 bits; with --precision bf16 "
+     "it is bf16 unless said"},
     {"--store-frozen", NULL, FLAG, AT(frozen), 0, 0, NULL, C_TRAIN,
      "the adapter holds random frozen tensors, too, not only the seed that makes them"},
     {"--records", NULL, FLAG, AT(records), 0, 0, NULL, C_PLAN | C_BENCH,
@@ -470,9 +478,9 @@ static const option options[] = {
     {"--resume", "FILE", TEXT, AT(resume), 0, 0, NULL, C_TRAIN, "go on from a checkpoint"},
     {"--keep", "last|best", WORD, AT(keep), 0, 0, "last", C_LEARN, "best by top-1 on --val"},
     {"--cache", "BYTES[K|M|G]", BYTES, AT(cache), 0, 0, NULL, C_TRAIN,
-     "keep what the layers below the first adapter make of each item, as many as fit; beside --memory"},
+     "keep what the layers below the first adapter make of each item, as many as fit; --memory counts all of it"},
     {"--cache-type", "f32|bf16", WORD, AT(cache_type), 0, 0, "f32", C_TRAIN,
-     "f32 changes no bit; bf16 takes half and rounds"},
+     "f32 changes no bit; bf16 takes half and rounds: gradients of small ViTs are off by 0.25 %, at worst 2.3 %"},
     {"--log", "FILE", TEXT, AT(log), 0, 0, NULL, C_LEARN, "one JSON object for each step"},
     {"--features", NULL, FLAG, AT(features), 0, 0, NULL, C_PREDICT, "write the head's input, too"},
     {"--dtype", "f32|f16|bf16", WORD, AT(dtype), 0, 0, NULL, C_MERGE,
@@ -508,12 +516,13 @@ static const option options[] = {
      "peft: a folder that PEFT loads; lora: a file of plain LoRA"},
     {"--names", "timm|hf4|hf5", WORD, AT(names), 0, 0, NULL, C_EXPORT,
      "of the modules for PEFT: timm's, or those of a ViT in transformers 4 or 5; else the base file's"},
-    {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores there are"},
+    {"--threads", "N", WHOLE, AT(threads), 1, 1024, NULL, C_ALL, "else the cores that it may use"},
     {"--isa", "auto|scalar|avx2|avx512|neon", WORD, AT(isa), 0, 0, "auto", C_ALL, "the CPU's kernels"},
     {"--precision", "f32|bf16|i8", WORD, AT(precision), 0, 0, "f32", C_ALL,
      "of products with frozen weights; i8 for inference alone"},
     {"--seed", "N", SEED, AT(seed), 0, 0, "0", C_ALL, "of everything that is drawn"},
-    {"--memory", "BYTES[K|M|G]", BYTES, AT(memory), 0, 0, NULL, C_ALL, "refuse or recompute to fit"},
+    {"--memory", "BYTES[K|M|G]", BYTES, AT(memory), 0, 0, NULL, C_ALL,
+     "of the base, all that runs beside each other and --cache: fewer lanes, recompute to fit, or refuse"},
     {"--json", NULL, FLAG, AT(json), 0, 0, NULL, C_ALL, "results as one JSON object"},
     {"-q", NULL, FLAG, AT(quiet), 0, 0, NULL, C_ALL, "no progress, no remarks"},
     {"--help", NULL, FLAG, AT(help), 0, 0, NULL, C_ALL, "this"},
@@ -675,8 +684,9 @@ static int parse_option(app *a, int argc, char **argv, int *i)
 /* What one option alone cannot tell. */
 static int check_options(app *a)
 {
-    const settings *s = &a->set;
+    settings *s = &a->set;
     char list[200], *name;
+    if (s->precision == 1 && !is_given(a, "--store")) s->store = 1;
     snprintf(list, sizeof list, "%s", a->command->required);
     for (name = strtok(list, " "); name; name = strtok(NULL, " "))
         if (!is_given(a, name) && !(s->init_adapter && !strcmp(name, "--attach")))
@@ -685,6 +695,9 @@ static int check_options(app *a)
     if (s->precision == 2 && (s->train || a->command->bit & (C_TRAIN | C_SEARCH)))
         return fail(a, 2, "--precision", "i8 is for inference; %s%s allows f32 and bf16", a->command->name,
                     s->train ? " --train" : "");
+    if (s->span > s->batch)
+        return fail(a, 2, "--span", "%lld samples are more than a batch of %lld", (long long)s->span,
+                    (long long)s->batch);
     if (s->attach && s->adapter) return fail(a, 2, "--attach", "either --attach or --adapter");
     if (is_given(a, "--epochs") && is_given(a, "--steps"))
         return fail(a, 2, "--steps", "either --epochs or --steps");
@@ -1092,35 +1105,53 @@ static int open_model(app *a, network *n, const char *rules, bool train, alore_m
     return rc ? rc : build_model(a, n, rules, train, out);
 }
 
-/* Plan it with as many lanes as there are threads, fewer where memory asks for it; one lane splits records. */
-static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_plan **out)
+/* Bytes of the base, of the least plan of all, and what is held beside them. */
+static int least_memory(app *a, const alore_model *m, alore_plan_opts o, alore_memory *out)
+{
+    alore_plan *p;
+    if (o.recompute == ALORE_TO_FIT) o.recompute = ALORE_BLOCKS;
+    o.lanes = o.split = 1;
+    o.limit = 0;
+    if (alore_plan_create(m, &o, &p)) return fail_library(a, 1, "plan");
+    *out = alore_plan_memory(p);
+    alore_plan_destroy(p);
+    return 0;
+}
+
+static alore_plan_opts plan_opts(const app *a, int batch, bool train)
 {
     const settings *s = &a->set;
     alore_plan_opts o = ALORE_ZERO;
-    bool fit = s->memory && (s->recompute == 2 || !is_given(a, "--recompute"));
+    const bool fit = s->memory && (s->recompute == 2 || !is_given(a, "--recompute"));
     o.batch = batch;
-    o.split = (int)s->threads;
+    o.lanes = (int)s->threads;
+    o.span = train ? (int)s->span : 1;
     o.train = train;
     o.precision = s->precision == 2 ? ALORE_I8 : s->precision == 1 ? ALORE_BF16 : ALORE_F32;
-    o.limit = s->memory < SIZE_MAX ? (size_t)s->memory : SIZE_MAX;
     o.recompute = !train ? ALORE_KEEP : fit ? ALORE_TO_FIT : s->recompute > 0 ? ALORE_BLOCKS : ALORE_KEEP;
     o.store = s->store ? ALORE_BF16 : ALORE_F32;
     o.slope8 = s->store == 2;
     o.frozen = s->frozen != 0;
     o.optimizer = s->optimizer == 0 ? ALORE_ADAMW : s->momentum > 0 ? ALORE_MOMENTUM : ALORE_SGD;
-    for (o.lanes = s->threads < batch ? (int)s->threads : batch;; o.lanes > 1 ? --o.lanes : (o.split = 1)) {
-        const bool least = o.lanes == 1 && o.split == 1;
-        alore_status status = alore_plan_create(m, &o, out);
-        size_t total = status ? 0 : alore_plan_memory(*out).total;
-        if (!status && (!s->memory || total <= s->memory)) return 0;
-        if (status && (status != ALORE_ERR_CAPACITY || least))
-            return fail_library(a, 1, s->memory ? "--memory" : "plan");
-        if (!status && least)
-            return fail(a, 1, "--memory", "%zu bytes are needed, %llu allowed", total,
-                        (unsigned long long)s->memory);
-        if (!status) alore_plan_destroy(*out);
-        *out = NULL;
-    }
+    return o;
+}
+
+/* Plan it for all threads. --memory is for the base, this plan, and what is held beside it. */
+static int make_plan(app *a, const alore_model *m, int batch, bool train, alore_plan **out)
+{
+    const uint64_t most = a->set.memory;
+    alore_plan_opts o = plan_opts(a, batch, train);
+    alore_memory least = ALORE_ZERO;
+    int rc = most ? least_memory(a, m, o, &least) : 0;
+    if (rc) return rc;
+    const uint64_t beside = most ? (uint64_t)least.base + a->held : 0;
+    if (most && (beside > most || least.total > most - beside))
+        return fail(a, 1, "--memory",
+                    "%llu bytes are needed, %llu allowed: a plan of %zu, the base %zu, beside them %zu",
+                    (unsigned long long)(beside + least.total), (unsigned long long)most, least.total,
+                    least.base, a->held);
+    if (most) o.limit = most - beside < SIZE_MAX ? (size_t)(most - beside) : SIZE_MAX;
+    return alore_plan_create(m, &o, out) ? fail_library(a, 1, most ? "--memory" : "plan") : 0;
 }
 
 /* Model, plan and run. Parameters start from the seed, or from the adapter. */
@@ -1134,6 +1165,7 @@ static int make_machine(app *a, const network *n, const char *rules, bool train,
     if (alore_run_create(out->plan, a->packed, &out->run) || alore_run_reset(out->run, a->set.seed))
         return fail_library(a, 1, a->set.weights);
     if (n->start && alore_run_load(out->run, n->start)) return fail_library(a, 1, n->adapter_path);
+    a->held += alore_plan_memory(out->plan).total;
     return 0;
 }
 
@@ -1519,6 +1551,32 @@ static int write_checkpoint(trainer *t)
     return save_close(t->a, f, path, part, good);
 }
 
+/* Does a checkpoint with the tag `was` go on here? Of what an old one does not say only the cache is known. */
+static int check_tag(trainer *t, const char *was)
+{
+    char key[32];
+    for (const char *line = t->tag, *old = was; *line; old = was) {
+        const int length = (int)strcspn(line, "\n"), name = (int)strcspn(line, " ") + 1;
+        snprintf(key, sizeof key, "%.*s", name, line);
+        while (old && strncmp(old, key, (size_t)name)) old = strchr(old, '\n') ? strchr(old, '\n') + 1 : NULL;
+        if (!old && !strcmp(key, "cache ")) old = "cache f32";
+        const int before = old ? (int)strcspn(old, "\n") : length;
+        if (old && (before != length || memcmp(old, line, (size_t)length)))
+            return fail(t->a, 1, t->a->set.resume, "made with %.*s, not %.*s", before, old, length, line);
+        line += length + (line[length] == '\n');
+    }
+    return 0;
+}
+
+/* The tag of a checkpoint, behind seven numbers of which the last is its length; "" in a file that is none. */
+static char *tag_of(app *a, const unsigned char *file, uint64_t count)
+{
+    uint64_t length = 0;
+    for (int i = 0; count > 56 && i < 8; ++i) length |= (uint64_t)file[48 + i] << 8 * i;
+    if (count <= 56 || length > count - 56 || length > 1 << 20) length = 0;
+    return text_of(a, "%.*s", (int)length, length ? (const char *)file + 56 : "");
+}
+
 static int take_checkpoint(trainer *t, const char *path, const unsigned char *file, size_t count)
 {
     uint64_t words[4] = {0, 0, 0, 0};
@@ -1529,7 +1587,11 @@ static int take_checkpoint(trainer *t, const char *path, const unsigned char *fi
         return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
     if (words[3] != checksum(checksum(0, file + first - best, best), file + first, 24))
         return fail(t->a, 1, path, "the checkpoint is damaged: the checksum of its best adapter is wrong");
-    if (alore_checkpoint_read(t->m.run, t->tag, file, first - best)) return fail_library(t->a, 1, path);
+    const char *tag = tag_of(t->a, file, first - best);
+    if (!tag) return 1;
+    const alore_status status = alore_checkpoint_read(t->m.run, tag, file, first - best);
+    if ((!status || status == ALORE_ERR_SHAPE) && check_tag(t, tag)) return 1; /* why the shape is another */
+    if (status) return fail_library(t->a, 1, path);
     if (!bytes_write(&t->best, file + first - best, best))
         return fail(t->a, 1, "memory", "no room for the best adapter of %s", path);
     if (best) memcpy(&t->best_top1, words, sizeof t->best_top1); /* else no later one would beat it */
@@ -1559,6 +1621,26 @@ static int check_val(trainer *t)
         return fail(t->a, 1, "--val", "its classes are '%.200s', those of --data '%.200s'", v->names,
                     d->names);
     return 0;
+}
+
+/* The machines of training and of --val: the first leaves room for the least that the other takes. */
+static int make_machines(trainer *t, const char *rules)
+{
+    app *a = t->a;
+    const int batch = (int)a->set.batch;
+    alore_model *m = NULL;
+    alore_memory least = ALORE_ZERO;
+    int rc = 0;
+    if (a->set.val && a->set.memory) {
+        rc = build_model(a, &t->n, rules, false, &m);
+        if (!rc) rc = least_memory(a, m, plan_opts(a, batch, false), &least);
+        alore_model_destroy(m);
+    }
+    a->held += least.total;
+    if (!rc) rc = make_machine(a, &t->n, rules, true, batch, &t->m);
+    a->held -= least.total;
+    if (!rc && a->set.val) rc = make_machine(a, &t->n, rules, false, batch, &t->v);
+    return rc;
 }
 
 /* Keep what comes before the first adapter: an item's picture is the same in every pass. */
@@ -1615,21 +1697,29 @@ static int open_training(trainer *t)
     if (!rc) rc = plan_steps(t);
     if (rc) return rc;
     set_optimizer(t);
-    rc = make_machine(a, &t->n, s->attach, true, (int)s->batch, &t->m);
+    a->held += (size_t)s->cache;
+    rc = make_machines(t, s->attach);
     if (!rc) rc = check_head(t);
-    if (!rc && s->val) rc = make_machine(a, &t->n, s->attach, false, (int)s->batch, &t->v);
     if (!rc) rc = open_cache(t);
     if (rc) return rc;
-    t->tag =
-        text_of(a,
-                "rules %s\nbase %016llx\nclasses %d\nitems %d\nbatch %d\n"
-                "accumulate %d\nseed %llu\nshuffle %d\ndrop-last %d\noptimizer %d%s",
-                alore_rules(t->m.model), (unsigned long long)t->n.fingerprint, t->n.config.classes, d->count,
-                (int)s->batch, (int)s->accumulate, (unsigned long long)s->seed, s->shuffle, s->drop_last,
-                s->optimizer == 0 ? 0
-                : s->momentum > 0 ? 1
-                                  : 2,
-                t->item && s->cache_type == 1 ? "\ncache bf16" : "");
+    const bool rounds = t->item && s->cache_type == 1;
+    t->tag = text_of(a,
+                     "rules %s\nbase %016llx\nclasses %d\nitems %d\nbatch %d\n"
+                     "accumulate %d\nseed %llu\nshuffle %d\ndrop-last %d\noptimizer %d\n"
+                     "cache %s\nprecision %s\nstore %s\nspan %d\nsmoothing %.17g\ndrop-path %.17g\n"
+                     "decay %.17g %d\nbetas %.17g %.17g\neps %.17g\nmomentum %.17g\nclip %.17g\ntransform %s",
+                     alore_rules(t->m.model), (unsigned long long)t->n.fingerprint, t->n.config.classes,
+                     d->count, (int)s->batch, (int)s->accumulate, (unsigned long long)s->seed, s->shuffle,
+                     s->drop_last,
+                     s->optimizer == 0 ? 0
+                     : s->momentum > 0 ? 1
+                                       : 2,
+                     rounds ? "bf16" : "f32", s->precision ? "bf16" : "f32",
+                     s->store == 0   ? "f32"
+                     : s->store == 1 ? "bf16"
+                                     : "small",
+                     (int)s->span, s->smoothing, s->drop_path, s->decay, s->decay_what, s->betas[0], s->betas[1],
+                     s->eps, s->momentum, s->clip, t->data.text ? t->data.text : "none");
     t->best_top1 = -1;
     if (s->resume) rc = read_checkpoint(t);
     t->first_step = t->step;
@@ -1817,6 +1907,8 @@ static void put_training(const trainer *t)
     put_real(&r, "images_per_second", (double)(float)((double)t->items / seconds));
     put_real(&r, "seconds", (double)(float)seconds);
     put_whole(&r, "trainable", alore_trainable(t->m.plan));
+    put_whole(&r, "planned_bytes", (uint64_t)alore_plan_memory(t->m.plan).base + t->a->held);
+    put_whole(&r, "peak_rss", bench_peak_rss());
     if (t->a->set.val) {
         put_score(&r, &t->score, !r.json);
         put_open(&r, "val", '{');
@@ -1990,6 +2082,7 @@ static int run_export(app *a)
 /* End a machine, and the packed base: kernels of other rules may want it otherwise. */
 static void close_machine(app *a, machine *m)
 {
+    if (m->run) a->held -= alore_plan_memory(m->plan).total;
     alore_run_destroy(m->run);
     alore_plan_destroy(m->plan);
     alore_model_destroy(m->model);
@@ -2501,8 +2594,7 @@ static int finish_subnet(glora *g)
     set_optimizer(f);
     close_machine(a, &t->v);
     close_machine(a, &t->m);
-    rc = make_machine(a, &f->n, g->rules, true, (int)a->set.batch, &f->m);
-    if (!rc) rc = make_machine(a, &f->n, g->rules, false, (int)a->set.batch, &f->v);
+    rc = make_machines(f, g->rules);
     if (!rc) rc = train_loop(f);
     return rc ? rc : write_results(f);
 }
@@ -2718,6 +2810,9 @@ static int run_plan(app *a)
     put_whole(&r, "live_bound", b.live_bound);
     put_whole(&r, "io", b.io);
     put_whole(&r, "total", b.total);
+    put_whole(&r, "with_base", (uint64_t)b.total + b.base);
+    put_whole(&r, "lanes", (uint64_t)alore_plan_options(p).lanes);
+    put_whole(&r, "split", (uint64_t)alore_plan_options(p).split);
     put_whole(&r, "trainable", alore_trainable(p));
     put_real(&r, "flops", alore_plan_flops(p));
     put_whole(&r, "records", (uint64_t)alore_plan_records(p));
@@ -3202,6 +3297,19 @@ static int print_version(void)
     return 0;
 }
 
+/* How many cores this process may use. */
+static long count_cores(void)
+{
+#ifdef __linux__
+    unsigned char mask[1024] = {0};
+    long count = 0;
+    (void)syscall(SYS_sched_getaffinity, 0L, sizeof mask, mask);
+    for (size_t i = 0; i < 8 * sizeof mask; ++i) count += mask[i / 8] >> i % 8 & 1;
+    if (count) return count;
+#endif
+    return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 /* Defaults, options, context, command. */
 static int call(app *a, int argc, char **argv)
 {
@@ -3218,7 +3326,7 @@ static int call(app *a, int argc, char **argv)
         return fail(a, 2, *name ? name : "command", "%s: %s", *name ? "no such command" : "missing", names);
     }
     if (!a->command->run) return fail(a, 2, name, "not in this version");
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const long cores = count_cores();
     a->set.threads = cores < 1 ? 1 : cores > 1024 ? 1024 : cores;
     for (int i = 0; i < OPTIONS; ++i)
         if (options[i].start) set_field(&a->set, &options[i], options[i].start);
