@@ -8772,7 +8772,7 @@ static int alo_rounds(const alore_plan *p, int lanes) {
 
 /* Pass 9: lanes. No more than there is work for; where one remains, records are split. So they are if lanes
  * would idle: a record in parts takes 1.1 times its grains by the parts, and a grain to meet. That leaves a
- * ViT-B 0.9 of its speed on 2 threads (2 cores: 0.91 to 0.96 in training, 0.95 forward), 0.77 on 16. */
+ * ViT-B 0.9 of its speed on 2 threads (seen: 0.92 in training, 0.95 forward), and 0.77 on 16. */
 static void alo_pass_lanes(alo_planner *s) {
     alore_plan *p = s->p;
     alore_plan_opts *o = &p->opts;
