@@ -9958,7 +9958,7 @@ static bool alo_adapter_seed(const alore_weights *adapter, uint64_t *seed) {
 /* Take the plan's parameters from the adapter; with `all` it holds no others. The first pass only looks. */
 static alore_status alo_load_params(alore_run *run, const alore_weights *adapter, bool all) {
     const alore_plan *p = run->plan;
-    uint64_t seed;
+    uint64_t seed = 0;
     for (int pass = 0; pass < 2; ++pass) {
         for (int i = 0; i < p->param_count; ++i) {
             const alo_param *q = &p->params[i];

@@ -537,7 +537,7 @@ static inline alore_status search_add(alore_weights *w, const char *site, const 
     uint64_t dims[2] = {(uint64_t)rows, (uint64_t)cols};
     alore_tensor t = ALORE_ZERO;
     const size_t count = (size_t)rows * (size_t)(cols ? cols : 1);
-    snprintf(whole, sizeof whole, "%s.glora.%s", site, name);
+    if (snprintf(whole, sizeof whole, "%s.glora.%s", site, name) >= (int)sizeof whole) return ALORE_ERR_NAME;
     t.name = whole;
     t.name_bytes = strlen(whole);
     t.dims = dims;
