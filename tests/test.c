@@ -3959,7 +3959,8 @@ static void t_rules_huge(void)
         memset(&n, 0, sizeof n);
         t_begin(&n.ctx, &n.heap);
         const alore_status s = t_vit(&n.ctx, rows[i][0], rows[i][1], 0, &n.model);
-        ok(s != ALORE_OK && strstr(n.ctx.error.text, rows[i][2]), "%s: %d, %s", rows[i][1], (int)s,
+        const bool small = sizeof(size_t) < 8 && strstr(n.ctx.error.text, "elements are too many"); /* sooner */
+        ok(s != ALORE_OK && (small || strstr(n.ctx.error.text, rows[i][2])), "%s: %d, %s", rows[i][1], (int)s,
            n.ctx.error.text);
         t_net_close(&n);
     }
