@@ -241,8 +241,8 @@ static bool write_out(void *user, const void *data, size_t count)
 static FILE *save_open(app *a, const char *path, const char **part)
 {
     *part = text_of(a, "%s.part%ld", path, (long)getpid());
-    FILE *f = fopen(*part, "wb");
-    if (!f) fail(a, 1, path, "cannot be written: %s", strerror(errno));
+    FILE *f = *part ? fopen(*part, "wb") : NULL;
+    if (*part && !f) fail(a, 1, path, "cannot be written: %s", strerror(errno));
     return f;
 }
 
