@@ -8879,10 +8879,9 @@ static void t_cli_resume(void)
     for (int i = 0; i < 8; ++i) file[48 + i] = (unsigned char)(keep >> 8 * i);
     const size_t all = rest - 32; /* the library's bytes; behind them top-1, no adapter, `all`, and a checksum */
     const uint64_t sum = alo_hash(file, all - 8, 0);
-    uint64_t last = 0;
     for (size_t i = 0; i < 8; ++i) file[all - 8 + i] = (unsigned char)(sum >> 8 * i);
     for (size_t i = 0; i < 8; ++i) file[all + 16 + i] = (unsigned char)(all >> 8 * i);
-    for (size_t i = 0; i < 24; ++i) last = (last ^ file[all + i]) * UINT64_C(0x100000001b3);
+    const uint64_t last = alo_hash(file + all, 24, 0);
     for (size_t i = 0; i < 8; ++i) file[all + 24 + i] = (unsigned char)(last >> 8 * i);
     f = fopen("build/cli/old", "wb");
     ok(f && fwrite(file, 1, rest, f) == rest && !fclose(f), "old");

@@ -1520,13 +1520,6 @@ static int make_adapter(trainer *t, alore_weights **out)
     return describe(t->a, &t->n, labels, t->data.text, *out);
 }
 
-/* FNV-1a, on from `sum`: the library's checksum ends where its bytes do. */
-static uint64_t checksum(uint64_t sum, const unsigned char *data, size_t count)
-{
-    for (size_t i = 0; i < count; ++i) sum = (sum ^ data[i]) * UINT64_C(0x100000001b3);
-    return sum;
-}
-
 enum { TAIL = 32 };
 
 /* A checkpoint: the library's bytes, the best adapter so far, and a tail of words, lowest byte first: the bits of
@@ -1536,7 +1529,7 @@ static int write_checkpoint(trainer *t)
     const char *path = t->a->set.checkpoint, *part;
     FILE *f = save_open(t->a, path, &part);
     alore_writer w = {write_out, NULL};
-    uint64_t words[4] = {0, t->best.count, 0, checksum(0, t->best.data, t->best.count)};
+    uint64_t words[4] = {0, t->best.count, 0, alo_hash(t->best.data, t->best.count, 0)};
     unsigned char tail[TAIL];
     w.user = f;
     if (!f) return 1;
@@ -1544,7 +1537,7 @@ static int write_checkpoint(trainer *t)
     words[2] = (uint64_t)ftello(f);
     memcpy(words, &t->best_top1, sizeof t->best_top1);
     for (int i = 0; i < TAIL; ++i) {
-        if (i == 24) words[3] = checksum(words[3], tail, 24);
+        if (i == 24) words[3] = alo_hash(tail, 24, words[3]);
         tail[i] = (unsigned char)(words[i / 8] >> 8 * (i % 8));
     }
     good = good && write_out(f, t->best.data, t->best.count) && write_out(f, tail, TAIL);
@@ -1585,7 +1578,7 @@ static int take_checkpoint(trainer *t, const char *path, const unsigned char *fi
     const size_t best = words[1] < first ? (size_t)words[1] : first;
     if (!first || words[1] != best || words[2] != first - best)
         return fail(t->a, 1, path, "%zu bytes that are no whole checkpoint", count);
-    if (words[3] != checksum(checksum(0, file + first - best, best), file + first, 24))
+    if (words[3] != alo_hash(file + first, 24, alo_hash(file + first - best, best, 0)))
         return fail(t->a, 1, path, "the checkpoint is damaged: the checksum of its best adapter is wrong");
     const char *tag = tag_of(t->a, file, first - best);
     if (!tag) return 1;
