@@ -241,8 +241,8 @@ static bool write_out(void *user, const void *data, size_t count)
 static FILE *save_open(app *a, const char *path, const char **part)
 {
     *part = text_of(a, "%s.part%ld", path, (long)getpid());
-    FILE *f = *part ? fopen(*part, "wb") : NULL;
-    if (*part && !f) fail(a, 1, path, "cannot be written: %s", strerror(errno));
+    FILE *f = fopen(*part, "wb");
+    if (!f) fail(a, 1, path, "cannot be written: %s", strerror(errno));
     return f;
 }
 
@@ -1581,7 +1581,6 @@ static int take_checkpoint(trainer *t, const char *path, const unsigned char *fi
     if (words[3] != alo_hash(file + first, 24, alo_hash(file + first - best, best, 0)))
         return fail(t->a, 1, path, "the checkpoint is damaged: the checksum of its best adapter is wrong");
     const char *tag = tag_of(t->a, file, first - best);
-    if (!tag) return 1;
     const alore_status status = alore_checkpoint_read(t->m.run, tag, file, first - best);
     if ((!status || status == ALORE_ERR_SHAPE) && check_tag(t, tag)) return 1; /* why the shape is another */
     if (status) return fail_library(t->a, 1, path);
